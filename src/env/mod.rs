@@ -1,0 +1,25 @@
+//! Environments: the real things a search acts in, and the worlds that open them.
+//!
+//! Contracts every implementation keeps (the conformance suite in `tests/it/conformance.rs`
+//! checks them):
+//!
+//! * `act` never half-succeeds silently. A missing element is [`Step::Rejected`] with the reason
+//!   and nothing changed; a fault of the environment is an error, never an observation.
+//! * `restore` reaches the snapshot's digest or fails; it never approximates.
+//! * An `act` future that was dropped poisons the instance: restore it or discard it.
+//! * Equal states have equal digests; two loads of one state too.
+//!
+//! Not guaranteed: that a snapshot can be restored in another world, or after the run.
+
+mod site;
+mod world;
+
+#[cfg(feature = "browser")]
+pub mod browser;
+pub mod sim;
+
+pub use site::{FixedSite, Site, SiteError, SiteInstance};
+pub use world::{
+    ActError, CloseError, Environment, Fault, ObserveError, OpenError, QueryError, RestoreError,
+    SnapshotError, World,
+};

@@ -1,0 +1,99 @@
+//! Sites: the servers behind web environments, and how to get one to oneself.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::context::Cx;
+
+/// A site: gives out instances, each with a base URL of its own.
+#[async_trait]
+pub trait Site: Send + Sync {
+    /// The origin that stands for every instance in observations, logs and digests, for example
+    /// `http://shop.demo`. No trailing slash.
+    fn logical_origin(&self) -> &str;
+
+    /// An instance for one environment.
+    async fn lease(&self, cx: &Cx) -> Result<Box<dyn SiteInstance>, SiteError>;
+}
+
+/// One running server. Dropping it gives it back or stops it.
+#[async_trait]
+pub trait SiteInstance: Send + Sync {
+    /// The real origin, for example `http://127.0.0.1:41234`. No trailing slash. Constant.
+    fn origin(&self) -> &str;
+
+    /// Whether [`SiteInstance::reset`] puts the server's state back: only then may a path that
+    /// wrote be replayed.
+    fn resets(&self) -> bool;
+
+    /// Puts the server back to the state in which it was leased.
+    async fn reset(&self, cx: &Cx) -> Result<(), SiteError>;
+
+    /// One read-only SQL statement on the server's own database; rows as arrays.
+    async fn sql(&self, statement: &str, cx: &Cx) -> Result<Value, SiteError>;
+}
+
+/// Why a site could not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// It did not start, or is not there.
+    #[error("the site did not start: {0}")]
+    Start(String),
+    /// It cannot do this.
+    #[error("this site cannot {0}")]
+    Unsupported(&'static str),
+    /// It failed.
+    #[error("the site failed to {verb}: {reason}")]
+    Failed {
+        /// What it was doing.
+        verb: &'static str,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A server that somebody else runs: shared by all environments, never reset.
+#[derive(Debug, Clone)]
+pub struct FixedSite {
+    origin: String,
+}
+
+impl FixedSite {
+    /// A site at `origin` (`http://host:port`, trailing slashes dropped).
+    #[must_use]
+    pub fn new(origin: &str) -> Self {
+        Self {
+            origin: origin.trim_end_matches('/').to_owned(),
+        }
+    }
+}
+
+#[async_trait]
+impl Site for FixedSite {
+    fn logical_origin(&self) -> &str {
+        &self.origin
+    }
+
+    async fn lease(&self, _cx: &Cx) -> Result<Box<dyn SiteInstance>, SiteError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl SiteInstance for FixedSite {
+    fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    fn resets(&self) -> bool {
+        false
+    }
+
+    async fn reset(&self, _cx: &Cx) -> Result<(), SiteError> {
+        Err(SiteError::Unsupported("reset its server"))
+    }
+
+    async fn sql(&self, _statement: &str, _cx: &Cx) -> Result<Value, SiteError> {
+        Err(SiteError::Unsupported("answer SQL"))
+    }
+}

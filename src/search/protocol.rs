@@ -1,0 +1,255 @@
+//! What passes between a search and whoever carries its requests out. Everything here is logged.
+
+use std::num::NonZeroU8;
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::{
+    Candidate, Cost, Digest, EdgeId, Effect, MicroUsd, NodeId, Rejection, Seed, Ticket, UnitF32,
+};
+
+/// Something to be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "request")]
+pub enum Request {
+    /// Propose up to `width` actions under a state.
+    Propose {
+        /// The state.
+        node: NodeId,
+        /// At most this many.
+        width: NonZeroU8,
+    },
+    /// Execute a queued action in its parent state.
+    Step {
+        /// The action.
+        edge: EdgeId,
+    },
+    /// Value a state.
+    Judge {
+        /// The state.
+        node: NodeId,
+    },
+}
+
+/// The answer to "what now?".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "ask")]
+pub enum Ask {
+    /// Carry this out and tell the outcome under this ticket.
+    Start {
+        /// The ticket.
+        ticket: Ticket,
+        /// The request.
+        #[serde(flatten)]
+        request: Request,
+    },
+    /// Nothing to do before an outstanding ticket is told.
+    Wait,
+    /// The search is over and nothing is outstanding.
+    Stop {
+        /// Why.
+        reason: StopReason,
+    },
+}
+
+/// Why a search ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// A terminal state reached the value threshold (or the strategy's own notion of done).
+    Solved,
+    /// Nothing left to try.
+    Exhausted,
+    /// The budget of executed actions is spent.
+    Steps,
+    /// The budget of nodes is spent.
+    Nodes,
+    /// The budget of model calls is spent.
+    ModelCalls,
+    /// The budget of tokens is spent.
+    Tokens,
+    /// The budget of money is spent.
+    Money,
+    /// The wall-clock budget is spent (told by the runtime, logged).
+    Time,
+    /// The user stopped it.
+    Interrupted,
+    /// An order failed for good (told by the runtime, logged).
+    Failed,
+}
+
+/// What became of a request. An environment's or provider's fault is [`Outcome::Failed`]: it makes
+/// no node and no score.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "outcome")]
+pub enum Outcome {
+    /// To `Propose`.
+    Proposed(Proposed),
+    /// To `Step`.
+    Stepped(Stepped),
+    /// To `Judge`.
+    Scored(Scored),
+    /// To any: it could not be carried out. The edge or node is closed; nothing is scored.
+    Failed {
+        /// Why, in words.
+        reason: String,
+        /// What was spent all the same.
+        cost: Cost,
+    },
+}
+
+/// Actions proposed under a state.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proposed {
+    /// Distinct, most likely first.
+    pub candidates: Vec<Candidate>,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// An executed action.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "stepped")]
+pub enum Stepped {
+    /// It led to a state.
+    State {
+        /// Digest of the new state.
+        digest: Digest,
+        /// Whether the episode ended there.
+        terminal: bool,
+        /// What it cost.
+        cost: Cost,
+    },
+    /// The environment refused it; nothing changed.
+    Rejected {
+        /// Why.
+        rejection: Rejection,
+        /// What it cost.
+        cost: Cost,
+    },
+    /// It would have written and was stopped.
+    Held {
+        /// The stopped writes.
+        effects: Vec<Effect>,
+        /// What it cost.
+        cost: Cost,
+    },
+}
+
+/// A state's value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scored {
+    /// `None`: the critic abstained. The node keeps no value; strategies say what they do then.
+    pub value: Option<UnitF32>,
+    /// What it cost.
+    pub cost: Cost,
+}
+
+/// The strategies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StrategyKind {
+    /// One path, no way back (`ReAct`).
+    Greedy,
+    /// Independent greedy paths, the best by the critic.
+    BestOfN,
+    /// Best-first over unexecuted edges (Koh et al. 2024).
+    BestFirst,
+}
+
+/// Limits. `None` is no limit. What an order may cost is reserved when it is asked, and settled
+/// when it is told, so that a limit on counts is never exceeded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Budget {
+    /// Executed actions (`Step` requests): the field's "search budget".
+    pub steps: Option<u32>,
+    /// Nodes, the root included.
+    pub nodes: Option<u32>,
+    /// `Propose` and `Judge` requests.
+    pub model_calls: Option<u32>,
+    /// Tokens, prompt and completion together; checked when told, so one order may overshoot.
+    pub tokens: Option<u64>,
+    /// Money; checked when told, so one order may overshoot.
+    pub money: Option<MicroUsd>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            steps: Some(20),
+            nodes: None,
+            model_calls: None,
+            tokens: None,
+            money: None,
+        }
+    }
+}
+
+/// The configuration of a search. Together with the outcomes it determines the tree.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SearchConfig {
+    /// Which strategy.
+    pub strategy: StrategyKind,
+    /// Candidates per state; for `best-of-n` also the number of paths.
+    pub branching: NonZeroU8,
+    /// Most actions from the root.
+    pub depth: u16,
+    /// Limits.
+    pub budget: Budget,
+    /// A state valued at least this ends the search.
+    pub threshold: UnitF32,
+    /// Most requests outstanding at a time.
+    pub in_flight: NonZeroU8,
+    /// Seed of every choice the search makes.
+    pub seed: Seed,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        const FIVE: NonZeroU8 = NonZeroU8::new(5).unwrap();
+        Self {
+            strategy: StrategyKind::BestFirst,
+            branching: FIVE,
+            depth: 5,
+            budget: Budget::default(),
+            threshold: UnitF32::ONE,
+            in_flight: NonZeroU8::MIN,
+            seed: Seed(0),
+        }
+    }
+}
+
+/// The start state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Start {
+    /// Its digest.
+    pub digest: Digest,
+    /// Whether the episode is over before it began.
+    pub terminal: bool,
+}
+
+/// What a search has spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Spent {
+    /// `Step` requests told.
+    pub steps: u32,
+    /// Nodes, the root included.
+    pub nodes: u32,
+    /// `Propose` and `Judge` requests told.
+    pub orders: u32,
+    /// Everything else.
+    pub cost: Cost,
+}
+
+/// Why a tell was refused. The search is unchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TellError {
+    /// Never asked, or told before.
+    #[error("ticket {0} is not outstanding")]
+    NotOutstanding(Ticket),
+    /// The outcome answers another kind of request.
+    #[error("the outcome told under {0} does not answer its request")]
+    WrongKind(Ticket),
+}

@@ -1,0 +1,21 @@
+//! Plain data shared by every part: serialisable, without behaviour that touches the world.
+
+mod action;
+mod cost;
+mod digest;
+mod effect;
+mod ids;
+mod message;
+mod observation;
+mod state;
+mod view;
+
+pub use action::{Action, ActionSpec, Candidate, Rejection};
+pub use cost::{Cost, MicroUsd};
+pub use digest::{Digest, ParseDigestError};
+pub use effect::{Effect, EffectKind, Writes};
+pub use ids::{EdgeId, NodeId, Seed, Ticket, UnitF32, UnitRangeError};
+pub use message::{Exchange, Notice, NoticeKind};
+pub use observation::{Element, ElementState, Observation, Omitted, Tab};
+pub use state::{Query, Restored, Rung, Snapshot, Step};
+pub use view::{PathStep, Sibling, SiblingOutcome, View};
