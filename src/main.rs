@@ -1,1 +1,2 @@
+//! The `branchline` program.
 fn main() {}

@@ -11,6 +11,7 @@
 //!
 //! Not guaranteed: that a snapshot can be restored in another world, or after the run.
 
+pub mod episode;
 mod site;
 mod world;
 

@@ -1,0 +1,662 @@
+//! The environment: a lane at a state, with what is needed to come back to it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use chromiumoxide_cdp::cdp::browser_protocol::page::{
+    CaptureScreenshotFormat, CaptureScreenshotParams,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::act::Refusal;
+use super::actions::{self, Verb};
+use super::connection::CdpError;
+use super::lane::Lane;
+use super::launch::Chromium;
+use super::observe::{Found, FrameAddress, Page};
+use super::settle::{SCRIPT_LIMIT, ScriptError};
+use super::world::Shared;
+use crate::context::{Cx, Interrupted};
+use crate::env::{
+    ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
+    SiteInstance, SnapshotError,
+};
+use crate::types::{
+    Action, ActionSpec, Notice, NoticeKind, Observation, Query, Rejection, Restored, Rung, Seed,
+    Snapshot, Step, Writes,
+};
+
+/// How long a page's own episode may take to become ready.
+const EPISODE_LIMIT: Duration = Duration::from_secs(15);
+/// JPEG quality of screenshots: small, still readable.
+const JPEG_QUALITY: i64 = 60;
+
+/// A tab (and its siblings) of one browser context, at one state.
+pub struct Browser {
+    world: Arc<Shared>,
+    chromium: Arc<Chromium>,
+    instance: Box<dyn SiteInstance>,
+    seed: Seed,
+    specs: Vec<ActionSpec>,
+    goal: Option<String>,
+    pub(super) lane: Lane,
+    /// The last reading of the page.
+    pub(super) items: Vec<Found>,
+    pub(super) frames: Vec<FrameAddress>,
+    /// Elements that can be acted upon, by reference.
+    pub(super) table: HashMap<u32, Found>,
+    /// Role and name of every reference ever given out in this lane.
+    pub(super) seen: HashMap<u32, (String, String)>,
+    next: u32,
+    path: Vec<Trodden>,
+    answer: Option<String>,
+    terminal: bool,
+    pending: Vec<Notice>,
+    /// The id of the live state; `None` while it is unknown (an action is under way or was cut).
+    at: Option<u64>,
+}
+
+/// An action that was carried out, with what replaying it needs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Trodden {
+    action: Action,
+    /// Role and name of its target: a replay that finds another element there stops.
+    target: Option<(String, String)>,
+    /// Whether it sent a write.
+    wrote: bool,
+}
+
+/// The data of a [`Snapshot`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Saved {
+    state: u64,
+    url: String,
+    next: u32,
+    /// References of the interactive elements, in document order.
+    refs: Vec<u32>,
+    path: Vec<Trodden>,
+}
+
+/// What every verb's error is made from.
+enum Parts {
+    Interrupted(Interrupted),
+    Lost(String),
+    Other(String),
+}
+
+impl From<ScriptError> for Parts {
+    fn from(error: ScriptError) -> Self {
+        match error {
+            ScriptError::Cdp(CdpError::Interrupted { why, .. }) => Self::Interrupted(why),
+            ScriptError::Cdp(CdpError::Gone { what, .. }) => Self::Lost(format!("{what} is gone")),
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
+macro_rules! from_parts {
+    ($($error:ident),*) => {$(
+        impl From<Parts> for $error {
+            fn from(parts: Parts) -> Self {
+                match parts {
+                    Parts::Interrupted(why) => Self::Interrupted(why),
+                    Parts::Lost(what) => Self::Lost(what),
+                    Parts::Other(what) => Self::Other(what),
+                }
+            }
+        }
+        impl From<ScriptError> for $error {
+            fn from(error: ScriptError) -> Self {
+                Parts::from(error).into()
+            }
+        }
+        impl From<CdpError> for $error {
+            fn from(error: CdpError) -> Self {
+                Parts::from(ScriptError::from(error)).into()
+            }
+        }
+    )*};
+}
+from_parts!(
+    OpenError,
+    ObserveError,
+    ActError,
+    SnapshotError,
+    RestoreError,
+    QueryError
+);
+
+impl Browser {
+    /// Opens a lane at the world's start.
+    pub(super) async fn open(
+        world: Arc<Shared>,
+        chromium: Arc<Chromium>,
+        instance: Box<dyn SiteInstance>,
+        seed: Seed,
+        cx: &Cx,
+    ) -> Result<Self, OpenError> {
+        let setup = Arc::new(world.lane_setup(instance.origin(), seed));
+        let lane = Lane::create(chromium.connection(), setup, cx).await?;
+        let mut browser = Self {
+            world,
+            chromium,
+            instance,
+            seed,
+            specs: actions::action_specs(),
+            goal: None,
+            lane,
+            items: Vec::new(),
+            frames: Vec::new(),
+            table: HashMap::new(),
+            seen: HashMap::new(),
+            next: 1,
+            path: Vec::new(),
+            answer: None,
+            terminal: false,
+            pending: Vec::new(),
+            at: None,
+        };
+        browser.start(cx).await?;
+        Ok(browser)
+    }
+
+    /// Loads the start page and, where the page has one, begins its episode.
+    async fn start(&mut self, cx: &Cx) -> Result<(), OpenError> {
+        let path = self.world.start_path.as_str();
+        let setup = Arc::clone(&self.lane.setup);
+        let url = if path.starts_with("http://") || path.starts_with("https://") {
+            setup.real(path)
+        } else {
+            format!("{}{path}", setup.origin.0)
+        };
+        let failed = |reason: String| OpenError::Start {
+            url: setup.logical(&url),
+            reason,
+        };
+        match self.navigate(&url, cx).await {
+            Ok(()) => {}
+            Err(Refusal::Rejected(rejection)) => return Err(failed(rejection.reason)),
+            Err(Refusal::Script(error)) => return Err(error.into()),
+        }
+        self.settle(cx).await?;
+        if self
+            .lane
+            .lock()
+            .active()
+            .is_some_and(|(_, s)| s.url == "about:blank")
+        {
+            return Err(failed(
+                "it gave no document (a download, or an empty answer)".to_owned(),
+            ));
+        }
+        let world = Arc::clone(&self.world);
+        let Some(episode) = &world.episode else {
+            return Ok(());
+        };
+        if self.poll(&episode.ready, cx).await? == Value::Null {
+            return Err(failed("its episode did not become ready".to_owned()));
+        }
+        let session = self.lane.session()?;
+        let begin = episode.begin.clone();
+        self.lane
+            .evaluate(&session, None, begin, SCRIPT_LIMIT, cx)
+            .await?;
+        match self.poll(&episode.goal, cx).await? {
+            Value::String(goal) => self.goal = Some(goal),
+            _ => return Err(failed("its episode states no goal".to_owned())),
+        }
+        self.settle(cx).await?;
+        Ok(())
+    }
+
+    /// Waits in the page until an expression is true; null if it never is.
+    async fn poll(&self, expression: &str, cx: &Cx) -> Result<Value, ScriptError> {
+        let session = self.lane.session()?;
+        let limit = EPISODE_LIMIT.as_millis();
+        let script = format!(
+            "(async () => {{
+                const end = performance.now() + {limit};
+                for (;;) {{
+                    try {{ const v = ({expression}); if (v) return v; }} catch (e) {{}}
+                    if (performance.now() > end) return null;
+                    await new Promise((done) => setTimeout(done, 10));
+                }}
+            }})()"
+        );
+        self.lane
+            .evaluate(&session, None, script, EPISODE_LIMIT * 2, cx)
+            .await
+    }
+
+    /// Settles; a page that does not come to rest is reported, not waited for.
+    async fn settle(&mut self, cx: &Cx) -> Result<(), ScriptError> {
+        let max = self.world.config.settle;
+        if !self.lane.settle(&self.world.token, max, cx).await? {
+            self.pending.push(Notice {
+                kind: NoticeKind::Unsettled,
+                text: format!("the page did not come to rest within {} s", max.as_secs()),
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads the page and takes its references over.
+    async fn read(&mut self, cx: &Cx) -> Result<Page, ScriptError> {
+        let page = loop {
+            match self.lane.read(self.next, cx).await {
+                // The page navigated under the walk (a late redirect): wait for rest, read again.
+                Err(error) if error.is_context_gone() => self.settle(cx).await?,
+                other => break other?,
+            }
+        };
+        self.take(&page);
+        Ok(page)
+    }
+
+    fn take(&mut self, page: &Page) {
+        self.next = page.next;
+        self.items.clone_from(&page.found);
+        self.frames.clone_from(&page.frames);
+        self.table = page
+            .found
+            .iter()
+            .filter(|found| found.number > 0)
+            .map(|found| (found.number, found.clone()))
+            .collect();
+        for (number, found) in &self.table {
+            let entry = || (found.element.role.clone(), found.element.name.clone());
+            self.seen.entry(*number).or_insert_with(entry);
+        }
+    }
+
+    async fn screenshot(&self, cx: &Cx) -> Result<Option<Vec<u8>>, ScriptError> {
+        if !self.world.config.screenshots {
+            return Ok(None);
+        }
+        let session = self.lane.session()?;
+        let params = CaptureScreenshotParams {
+            format: Some(CaptureScreenshotFormat::Jpeg),
+            quality: Some(JPEG_QUALITY),
+            optimize_for_speed: Some(true),
+            ..CaptureScreenshotParams::default()
+        };
+        let call = self.lane.connection.send(Some(&session), params);
+        match call.reply(SCRIPT_LIMIT, cx).await {
+            Ok(reply) => {
+                let data: &str = reply.data.as_ref();
+                Ok(base64::engine::general_purpose::STANDARD.decode(data).ok())
+            }
+            // A picture is a comfort: a page that gives none is still a state.
+            Err(CdpError::Refused { .. } | CdpError::Reply { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether the page's own episode is over.
+    async fn episode_over(&self, cx: &Cx) -> Result<bool, ScriptError> {
+        let Some(episode) = &self.world.episode else {
+            return Ok(false);
+        };
+        let session = self.lane.session()?;
+        let expression = format!("!!({})", episode.done);
+        let value = self
+            .lane
+            .evaluate(&session, None, expression, SCRIPT_LIMIT, cx)
+            .await?;
+        Ok(value == Value::Bool(true))
+    }
+
+    /// One action: carried out, settled, kept on the path. `Err` is the environment's fault.
+    async fn step(&mut self, verb: &Verb, action: &Action, cx: &Cx) -> Result<Step, ScriptError> {
+        let before = self.at.take();
+        self.lane.lock().begin_action();
+        let target = verb
+            .target()
+            .and_then(|r| self.table.get(&r.0))
+            .map(|found| (found.element.role.clone(), found.element.name.clone()));
+        let done = match self.perform(verb, cx).await {
+            Ok(done) => done,
+            Err(Refusal::Rejected(rejection)) => {
+                let navigates = matches!(
+                    verb,
+                    Verb::Goto(_) | Verb::TabOpen(_) | Verb::Back | Verb::Forward
+                );
+                // A navigation that failed may have left an error page: the state is not known.
+                self.at = before.filter(|_| !navigates);
+                return Ok(Step::Rejected(rejection));
+            }
+            Err(Refusal::Script(error)) => return Err(error),
+        };
+        if !done.terminal {
+            self.settle(cx).await?;
+        }
+        self.lane.alive()?;
+        self.keep_a_tab(cx).await?;
+        self.pending.extend(done.notices.clone());
+        let effects = std::mem::take(&mut self.lane.lock().effects);
+        if effects.iter().any(|effect| effect.held) {
+            return Ok(Step::Held { effects });
+        }
+        self.terminal |= done.terminal;
+        if done.answer.is_some() {
+            self.answer.clone_from(&done.answer);
+        }
+        let wrote = !effects.is_empty();
+        self.path.push(Trodden {
+            action: action.clone(),
+            target,
+            wrote,
+        });
+        let mut notices = done.notices;
+        notices.extend(self.lane.lock().notices.clone());
+        Ok(Step::Done {
+            effects,
+            notices,
+            answer: done.answer,
+        })
+    }
+
+    /// A page may close itself; an environment without a page would be a dead end for no reason.
+    async fn keep_a_tab(&mut self, cx: &Cx) -> Result<(), ScriptError> {
+        let empty = {
+            let state = self.lane.lock();
+            state.dead.is_none() && state.tabs.is_empty()
+        };
+        if empty {
+            self.lane.open_tab("about:blank", cx).await?;
+            self.pending.push(Notice {
+                kind: NoticeKind::Tab,
+                text: "the page closed itself; a blank tab is open now".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    fn saved(snapshot: &Snapshot) -> Result<Saved, String> {
+        serde_json::from_value(snapshot.data.clone())
+            .map_err(|error| format!("the snapshot is of another kind of environment ({error})"))
+    }
+
+    /// Rung 1: the state is live. Reading it again is the proof.
+    async fn restore_live(&mut self, to: &Snapshot, cx: &Cx) -> Result<bool, ScriptError> {
+        let page = self.read(cx).await?;
+        Ok(page.digest(self.answer.as_deref()) == to.digest)
+    }
+
+    /// Last rung: a fresh context, the server put back, the path walked again.
+    async fn replay(&mut self, to: &Snapshot, saved: &Saved, cx: &Cx) -> Result<u32, RestoreError> {
+        self.at = None;
+        if saved.path.iter().any(|step| step.wrote)
+            && !self.instance.resets()
+            && self.world.writes != Writes::Session
+        {
+            return Err(RestoreError::Unrestorable(
+                "its path wrote to a server that cannot be put back (set `writes = \"session\"` \
+                 if the server keeps this state per session)"
+                    .to_owned(),
+            ));
+        }
+        if self.instance.resets() {
+            self.instance
+                .reset(cx)
+                .await
+                .map_err(|e| RestoreError::Other(e.to_string()))?;
+        }
+        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
+        self.lane = Lane::create(self.chromium.connection(), setup, cx).await?;
+        self.path.clear();
+        self.next = 1;
+        (self.answer, self.terminal) = (None, false);
+        self.pending.clear();
+        self.start(cx).await.map_err(|error| match error {
+            OpenError::Interrupted(why) => RestoreError::Interrupted(why),
+            OpenError::Lost(what) => RestoreError::Lost(what),
+            other => RestoreError::Other(other.to_string()),
+        })?;
+        let mut page = self.read(cx).await?;
+        for (index, step) in saved.path.iter().enumerate() {
+            let diverged = |got, detail: String| RestoreError::Diverged {
+                want: to.digest,
+                got,
+                detail: format!("replaying step {} `{}`: {detail}", index + 1, step.action),
+            };
+            let here = page.digest(None);
+            let action = self
+                .rebased(step)
+                .map_err(|detail| diverged(here, detail))?;
+            let verb = actions::parse(&action)
+                .map_err(|rejection| diverged(here, rejection.to_string()))?;
+            match self.step(&verb, &action, cx).await? {
+                Step::Done { .. } => {}
+                Step::Rejected(rejection) => return Err(diverged(here, rejection.to_string())),
+                Step::Held { .. } => {
+                    return Err(diverged(
+                        here,
+                        "it wrote, which it did not before".to_owned(),
+                    ));
+                }
+            }
+            page = self.read(cx).await?;
+        }
+        let got = page.digest(self.answer.as_deref());
+        if got != to.digest {
+            let detail = format!("after the replay the page is at {}", page.url);
+            return Err(RestoreError::Diverged {
+                want: to.digest,
+                got,
+                detail,
+            });
+        }
+        self.rebind(saved, cx).await?;
+        Ok(u32::try_from(saved.path.len()).unwrap_or(u32::MAX))
+    }
+
+    /// The action of a replayed step, on the reference its target has now.
+    fn rebased(&self, step: &Trodden) -> Result<Action, String> {
+        let Some((role, name)) = &step.target else {
+            return Ok(step.action.clone());
+        };
+        let is = |found: &Found| found.element.role == *role && found.element.name == *name;
+        let old = step.action.target().and_then(|r| r.parse::<u32>().ok());
+        if old
+            .and_then(|number| self.table.get(&number))
+            .is_some_and(is)
+        {
+            return Ok(step.action.clone());
+        }
+        let mut same = self.table.values().filter(|found| is(found));
+        match (same.next(), same.next()) {
+            (Some(found), None) => {
+                let mut action = step.action.clone();
+                action
+                    .arguments
+                    .insert("ref".to_owned(), Value::String(found.number.to_string()));
+                Ok(action)
+            }
+            (Some(_), Some(_)) => Err(format!("there are several {role} \"{name}\" now")),
+            (None, _) => Err(format!("there is no {role} \"{name}\" now")),
+        }
+    }
+
+    /// Equal digests mean equal items in equal order: they take the references they had.
+    async fn rebind(&mut self, saved: &Saved, cx: &Cx) -> Result<(), ScriptError> {
+        let live = self.items.iter_mut().filter(|found| found.number > 0);
+        let mut pairs: Vec<Vec<(u32, u32)>> = vec![Vec::new(); self.frames.len()];
+        for (found, number) in live.zip(&saved.refs) {
+            pairs[found.address].push((found.number, *number));
+            found.number = *number;
+            found.element.r#ref = number.to_string();
+        }
+        for (address, pairs) in self.frames.iter().zip(pairs) {
+            if pairs.iter().any(|(from, to)| from != to) {
+                let list = serde_json::to_string(&pairs).expect("numbers are JSON");
+                self.lane
+                    .in_frame(address, &format!("rebind({list})"), cx)
+                    .await?;
+            }
+        }
+        self.next = saved.next.max(self.next);
+        self.table = self
+            .items
+            .iter()
+            .filter(|found| found.number > 0)
+            .map(|found| (found.number, found.clone()))
+            .collect();
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Environment for Browser {
+    fn actions(&self) -> &[ActionSpec] {
+        &self.specs
+    }
+
+    fn goal(&self) -> Option<&str> {
+        self.goal.as_deref()
+    }
+
+    async fn observe(&mut self, cx: &Cx) -> Result<Observation, ObserveError> {
+        let page = self.read(cx).await?;
+        self.terminal |= self.episode_over(cx).await?;
+        let mut notices = std::mem::take(&mut self.pending);
+        notices.extend(self.lane.lock().take_notices());
+        let budget = self.world.config.observation_tokens;
+        let mut observation =
+            page.observation(notices, self.answer.as_deref(), self.terminal, budget);
+        observation.screenshot = self.screenshot(cx).await?;
+        Ok(observation)
+    }
+
+    async fn act(&mut self, action: &Action, cx: &Cx) -> Result<Step, ActError> {
+        if self.terminal {
+            return Ok(Step::Rejected(Rejection {
+                reason: "the episode is over".to_owned(),
+                nearest: Vec::new(),
+            }));
+        }
+        let verb = match actions::parse(action) {
+            Ok(verb) => verb,
+            Err(rejection) => return Ok(Step::Rejected(rejection)),
+        };
+        if self.items.is_empty() && verb.target().is_some() {
+            self.read(cx).await?;
+        }
+        match self.step(&verb, action, cx).await {
+            Ok(step) => Ok(step),
+            Err(error) => {
+                let dead = self.lane.lock().dead.clone();
+                Err(dead.map_or_else(|| error.into(), ActError::Lost))
+            }
+        }
+    }
+
+    async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {
+        let page = self.read(cx).await?;
+        let state = *self.at.get_or_insert_with(|| self.world.next_state());
+        let saved = Saved {
+            state,
+            url: page.url.clone(),
+            next: page.next,
+            refs: page
+                .found
+                .iter()
+                .map(|f| f.number)
+                .filter(|n| *n > 0)
+                .collect(),
+            path: self.path.clone(),
+        };
+        let data =
+            serde_json::to_value(saved).map_err(|error| SnapshotError::Other(error.to_string()))?;
+        Ok(Snapshot {
+            digest: page.digest(self.answer.as_deref()),
+            data,
+        })
+    }
+
+    async fn restore(&mut self, to: &Snapshot, cx: &Cx) -> Result<Restored, RestoreError> {
+        let begun = Instant::now();
+        let saved = Self::saved(to).map_err(RestoreError::Unrestorable)?;
+        let ms = |begun: Instant| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut mismatches = 0;
+        if self.at == Some(saved.state) {
+            if self.restore_live(to, cx).await? {
+                return Ok(Restored {
+                    rung: Rung::Live,
+                    mismatches,
+                    actions: 0,
+                    ms: ms(begun),
+                });
+            }
+            mismatches += 1;
+        }
+        let actions = self.replay(to, &saved, cx).await?;
+        self.at = Some(saved.state);
+        Ok(Restored {
+            rung: Rung::Replay,
+            mismatches,
+            actions,
+            ms: ms(begun),
+        })
+    }
+
+    async fn query(&mut self, query: &Query, cx: &Cx) -> Result<Value, QueryError> {
+        match query {
+            Query::Url => {
+                let page = self.read(cx).await?;
+                Ok(Value::String(page.url))
+            }
+            Query::PageText { selector } => {
+                let Some(main) = self.lane.main_frame() else {
+                    return Ok(Value::Null);
+                };
+                let selector = serde_json::to_string(selector).expect("a string is JSON");
+                let text = self
+                    .lane
+                    .in_frame(&main, &format!("text({selector})"), cx)
+                    .await?;
+                Ok(text.unwrap_or(Value::Null))
+            }
+            Query::Sql { statement } => self
+                .instance
+                .sql(statement, cx)
+                .await
+                .map_err(|error| QueryError::Other(error.to_string())),
+            Query::Reward => {
+                let Some(episode) = &self.world.episode else {
+                    return Err(QueryError::Unsupported("reward".to_owned()));
+                };
+                let session = self.lane.session()?;
+                let expression = episode.reward.clone();
+                Ok(self
+                    .lane
+                    .evaluate(&session, None, expression, SCRIPT_LIMIT, cx)
+                    .await?)
+            }
+        }
+    }
+
+    fn is_at(&self, snapshot: &Snapshot) -> bool {
+        self.at.is_some() && self.at == snapshot.data["state"].as_u64()
+    }
+
+    async fn close(self: Box<Self>, _cx: &Cx) -> Result<(), CloseError> {
+        // Dropping the lane disposes of its context; the browser serves the other lanes.
+        drop(self);
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Browser {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Browser")
+            .field("path", &self.path.len())
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,1065 @@
+//! A lane: one browser context with its tabs, frames, requests and dialogs.
+//!
+//! One task per lane reads its events in order and is the only writer of [`LaneState`]; the
+//! environment reads it and waits for changes. A context is never shared between lanes: cookies
+//! ignore ports.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use chromiumoxide_cdp::cdp::browser_protocol::browser::{
+    BrowserContextId, SetDownloadBehaviorBehavior, SetDownloadBehaviorParams,
+};
+use chromiumoxide_cdp::cdp::browser_protocol::emulation::{
+    SetDeviceMetricsOverrideParams, SetFocusEmulationEnabledParams,
+};
+use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
+    ContinueRequestParams, EnableParams as FetchEnable, FulfillRequestParams, RequestPattern,
+};
+use chromiumoxide_cdp::cdp::browser_protocol::inspector::EnableParams as InspectorEnable;
+use chromiumoxide_cdp::cdp::browser_protocol::network::{
+    EnableParams as NetworkEnable, SetBypassServiceWorkerParams,
+};
+use chromiumoxide_cdp::cdp::browser_protocol::page::{
+    AddScriptToEvaluateOnNewDocumentParams, EnableParams as PageEnable,
+    HandleJavaScriptDialogParams,
+};
+use chromiumoxide_cdp::cdp::browser_protocol::target::{
+    CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
+};
+use chromiumoxide_cdp::cdp::js_protocol::runtime::{
+    EnableParams as RuntimeEnable, RunIfWaitingForDebuggerParams, TerminateExecutionParams,
+};
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::connection::{CALL_LIMIT, CdpError, Connection, Event, auto_attach};
+use super::world::DialogPolicy;
+use crate::context::{Cx, Interrupted};
+use crate::types::{Effect, EffectKind, Notice, NoticeKind};
+
+/// Name of the isolated world that holds the walk.
+pub(super) const WORLD: &str = "branchline";
+/// Notices of one kind of trouble that are kept per action; the rest is counted.
+const MAX_NOTICES: usize = 20;
+/// A page that opens more boxes than this within one action has its script stopped.
+const DIALOG_STORM: u32 = 40;
+/// Bodies of held or sent writes are kept up to here.
+const MAX_BODY: usize = 4096;
+
+/// What a lane does to every page before its first script runs.
+#[derive(Debug, Clone)]
+pub(super) struct LaneSetup {
+    /// Main-world script: seeds, clocks, quiet detection.
+    pub init: String,
+    /// Isolated-world script: the walk.
+    pub walk: String,
+    /// Viewport in CSS pixels.
+    pub viewport: (u32, u32),
+    /// Whether writes are stopped before they leave.
+    pub hold: bool,
+    /// How boxes are answered.
+    pub dialogs: DialogPolicy,
+    /// Real origin and its logical name, for notices and effects.
+    pub origin: (String, String),
+}
+
+impl LaneSetup {
+    /// `url` with the site's own origin by its logical name.
+    pub(super) fn logical(&self, url: &str) -> String {
+        rebase(url, &self.origin.0, &self.origin.1)
+    }
+
+    /// `url` with the logical origin replaced by the real one.
+    pub(super) fn real(&self, url: &str) -> String {
+        rebase(url, &self.origin.1, &self.origin.0)
+    }
+}
+
+fn rebase(url: &str, from: &str, to: &str) -> String {
+    match url.strip_prefix(from) {
+        Some(rest) if rest.is_empty() || rest.starts_with(['/', '?', '#']) => format!("{to}{rest}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// What kind of target a session belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum TargetKind {
+    Page,
+    Frame,
+    Worker,
+}
+
+/// A frame with its two script contexts (unique ids).
+#[derive(Debug, Clone, Default)]
+pub(super) struct Frame {
+    pub id: String,
+    pub parent: Option<String>,
+    pub url: String,
+    pub main: Option<String>,
+    pub walk: Option<String>,
+}
+
+/// One attached session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub target: String,
+    pub kind: TargetKind,
+    pub opener: Option<String>,
+    pub ready: bool,
+    pub url: String,
+    pub loading: bool,
+    pub navigating: Option<Instant>,
+    /// In attach order, which is the order of `window.frames`.
+    pub frames: Vec<Frame>,
+}
+
+impl Session {
+    /// The main frame's id: for pages and out-of-process frames it is the target's.
+    fn main_frame(&self) -> &str {
+        &self.target
+    }
+
+    fn frame(&mut self, id: &str) -> &mut Frame {
+        let at = self
+            .frames
+            .iter()
+            .position(|f| f.id == id)
+            .unwrap_or_else(|| {
+                self.frames.push(Frame {
+                    id: id.to_owned(),
+                    ..Frame::default()
+                });
+                self.frames.len() - 1
+            });
+        &mut self.frames[at]
+    }
+}
+
+#[derive(Debug)]
+struct InFlight {
+    loader: String,
+    since: Instant,
+    blocks_long: bool,
+}
+
+/// Everything known of a lane's pages.
+#[derive(Debug, Default)]
+pub(super) struct LaneState {
+    pub sessions: HashMap<String, Session>,
+    /// Page sessions in opening order.
+    pub tabs: Vec<String>,
+    pub active: Option<String>,
+    requests: HashMap<(String, String), InFlight>,
+    pub notices: Vec<Notice>,
+    dropped_notices: u32,
+    pub effects: Vec<Effect>,
+    dialogs: u32,
+    /// Why the lane cannot be used any more.
+    pub dead: Option<String>,
+    /// The data of a drag that the browser handed over (HTML5 drag and drop).
+    pub drag: Option<Value>,
+    /// Set while the environment itself opens a tab, so that it is not reported.
+    expect_tab: bool,
+}
+
+impl LaneState {
+    /// The session of the active tab.
+    pub(super) fn active(&self) -> Option<(&str, &Session)> {
+        let id = self.active.as_deref()?;
+        Some((id, self.sessions.get(id)?))
+    }
+
+    fn notice(&mut self, kind: NoticeKind, text: String) {
+        if self.notices.len() < MAX_NOTICES {
+            self.notices.push(Notice {
+                kind,
+                text: shorten(&text, 300),
+            });
+        } else {
+            self.dropped_notices += 1;
+        }
+    }
+
+    /// Takes what happened since the last call.
+    pub(super) fn take_notices(&mut self) -> Vec<Notice> {
+        let mut notices = std::mem::take(&mut self.notices);
+        let dropped = std::mem::take(&mut self.dropped_notices);
+        if dropped > 0 {
+            notices.push(Notice {
+                kind: NoticeKind::Other,
+                text: format!("… and {dropped} more"),
+            });
+        }
+        notices
+    }
+
+    /// Forgets effects and the dialog count: an action begins.
+    pub(super) fn begin_action(&mut self) {
+        self.effects.clear();
+        self.dialogs = 0;
+        self.drag = None;
+    }
+
+    /// Whether something is under way that a settled page would not have: the active page loads,
+    /// is about to navigate, or waits for a request. Background polls (older than `long`) and
+    /// streams do not count.
+    pub(super) fn busy(&self, long: Duration) -> bool {
+        let Some((id, session)) = self.active() else {
+            return false;
+        };
+        if !session.ready || session.loading {
+            return true;
+        }
+        if session
+            .navigating
+            .is_some_and(|since| since.elapsed() < Duration::from_secs(2))
+        {
+            return true;
+        }
+        self.requests.iter().any(|((owner, _), request)| {
+            self.belongs(owner, id) && (request.blocks_long || request.since.elapsed() < long)
+        })
+    }
+
+    fn belongs(&self, session: &str, page: &str) -> bool {
+        // Workers and out-of-process frames have sessions of their own; there are few of either.
+        session == page
+            || self
+                .sessions
+                .get(session)
+                .is_none_or(|s| s.kind != TargetKind::Page)
+    }
+}
+
+/// Cuts on a character boundary and says so.
+pub(super) fn shorten(text: &str, max: usize) -> String {
+    if text.len() <= max {
+        return text.to_owned();
+    }
+    let end = (0..=max)
+        .rev()
+        .find(|i| text.is_char_boundary(*i))
+        .unwrap_or(0);
+    format!("{}…", &text[..end])
+}
+
+struct Shared {
+    state: Mutex<LaneState>,
+    version: watch::Sender<u64>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, LaneState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn bump(&self) {
+        self.version.send_modify(|v| *v += 1);
+    }
+}
+
+/// A browser context with its event task. Dropping it disposes of the context.
+pub(super) struct Lane {
+    pub connection: Connection,
+    pub setup: Arc<LaneSetup>,
+    context: String,
+    shared: Arc<Shared>,
+}
+
+impl Lane {
+    /// Creates a context and opens its first, blank tab.
+    pub(super) async fn create(
+        connection: &Connection,
+        setup: Arc<LaneSetup>,
+        cx: &Cx,
+    ) -> Result<Self, CdpError> {
+        let created = connection
+            .call(
+                None,
+                CreateBrowserContextParams {
+                    dispose_on_detach: Some(true),
+                    ..CreateBrowserContextParams::default()
+                },
+                cx,
+            )
+            .await?;
+        let context = created.browser_context_id.inner().clone();
+        let (sender, events) = mpsc::unbounded_channel();
+        let (version, _) = watch::channel(0);
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            version,
+        });
+        connection.route(&context, sender);
+        tokio::spawn(follow(
+            connection.clone(),
+            Arc::clone(&setup),
+            Arc::clone(&shared),
+            events,
+        ));
+        let lane = Self {
+            connection: connection.clone(),
+            setup,
+            context,
+            shared,
+        };
+        let downloads = connection.send(
+            None,
+            SetDownloadBehaviorParams {
+                behavior: SetDownloadBehaviorBehavior::Deny,
+                browser_context_id: Some(BrowserContextId::new(lane.context.clone())),
+                download_path: None,
+                events_enabled: Some(true),
+            },
+        );
+        lane.open_tab("about:blank", cx).await?;
+        downloads.reply(CALL_LIMIT, cx).await?;
+        Ok(lane)
+    }
+
+    /// Opens a tab, makes it the active one and waits until it is set up.
+    pub(super) async fn open_tab(&self, url: &str, cx: &Cx) -> Result<String, CdpError> {
+        self.lock().expect_tab = true;
+        let params = CreateTargetParams {
+            browser_context_id: Some(BrowserContextId::new(self.context.clone())),
+            ..CreateTargetParams::new(url)
+        };
+        let target = self
+            .connection
+            .call(None, params, cx)
+            .await?
+            .target_id
+            .inner()
+            .clone();
+        let ready = self.wait(CALL_LIMIT, cx, |state| {
+            let found = state.sessions.iter().find(|(_, s)| s.target == target)?;
+            found.1.ready.then(|| found.0.clone())
+        });
+        let session = ready.await.map_err(|why| CdpError::Interrupted {
+            method: "Target.createTarget".to_owned(),
+            why,
+        })?;
+        let mut state = self.lock();
+        state.expect_tab = false;
+        let session = session.ok_or_else(|| CdpError::Gone {
+            method: "Target.createTarget".to_owned(),
+            what: "the browser",
+        })?;
+        state.active = Some(session.clone());
+        Ok(session)
+    }
+
+    /// The state, for reading and for taking reports out.
+    pub(super) fn lock(&self) -> MutexGuard<'_, LaneState> {
+        self.shared.lock()
+    }
+
+    /// Waits until `test` gives something; `None` if the lane died first.
+    pub(super) async fn wait<T>(
+        &self,
+        limit: Duration,
+        cx: &Cx,
+        mut test: impl FnMut(&mut LaneState) -> Option<T>,
+    ) -> Result<Option<T>, Interrupted> {
+        let mut version = self.shared.version.subscribe();
+        cx.bounded(limit, async {
+            loop {
+                version.mark_unchanged();
+                {
+                    let mut state = self.lock();
+                    if let Some(found) = test(&mut state) {
+                        return Some(found);
+                    }
+                    if state.dead.is_some() {
+                        return None;
+                    }
+                }
+                if version.changed().await.is_err() {
+                    return None;
+                }
+            }
+        })
+        .await
+    }
+
+    /// An error if the lane's browser or renderer is gone.
+    pub(super) fn alive(&self) -> Result<(), CdpError> {
+        match self.lock().dead {
+            Some(_) => Err(CdpError::Gone {
+                method: "the lane".to_owned(),
+                what: "the browser",
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// The session of the active tab.
+    pub(super) fn session(&self) -> Result<String, CdpError> {
+        let state = self.lock();
+        let gone = || CdpError::Gone {
+            method: "the active tab".to_owned(),
+            what: "the page",
+        };
+        if state.dead.is_some() {
+            return Err(gone());
+        }
+        state.active().map(|(id, _)| id.to_owned()).ok_or_else(gone)
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.connection.unroute(&self.context);
+        // Nobody waits for the reply: the browser disposes in its own time.
+        drop(self.connection.send(
+            None,
+            DisposeBrowserContextParams::new(BrowserContextId::new(self.context.clone())),
+        ));
+    }
+}
+
+/// The lane's event task.
+async fn follow(
+    connection: Connection,
+    setup: Arc<LaneSetup>,
+    shared: Arc<Shared>,
+    mut events: mpsc::UnboundedReceiver<Event>,
+) {
+    let follower = Follower {
+        connection,
+        setup,
+        shared,
+    };
+    while let Some(event) = events.recv().await {
+        if let Err(error) = follower.event(&event) {
+            tracing::debug!(method = event.method, %error, "event not understood");
+        }
+        follower.shared.bump();
+    }
+    let mut state = follower.shared.lock();
+    state
+        .dead
+        .get_or_insert_with(|| "the browser ended".to_owned());
+    drop(state);
+    follower.shared.bump();
+}
+
+struct Follower {
+    connection: Connection,
+    setup: Arc<LaneSetup>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AttachedEvent {
+    session_id: String,
+    target_info: TargetInfo,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct TargetInfo {
+    target_id: String,
+    r#type: String,
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    opener_id: Option<String>,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SessionEvent {
+    session_id: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FrameEvent {
+    frame_id: String,
+    #[serde(default)]
+    parent_frame_id: Option<String>,
+    #[serde(default)]
+    reason: Option<String>,
+    #[serde(default)]
+    url: Option<String>,
+    #[serde(default)]
+    disposition: Option<String>,
+}
+#[derive(Deserialize)]
+struct NavigatedEvent {
+    frame: NavigatedFrame,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct NavigatedFrame {
+    id: String,
+    #[serde(default)]
+    parent_id: Option<String>,
+    #[serde(default)]
+    loader_id: String,
+    url: String,
+    #[serde(default)]
+    url_fragment: Option<String>,
+}
+#[derive(Deserialize)]
+struct ContextCreated {
+    context: ContextInfo,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextInfo {
+    unique_id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    aux_data: Option<ContextAux>,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextAux {
+    #[serde(default)]
+    frame_id: Option<String>,
+    #[serde(default)]
+    is_default: bool,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ContextDestroyed {
+    #[serde(default)]
+    execution_context_unique_id: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestEvent {
+    request_id: String,
+    #[serde(default)]
+    loader_id: String,
+    request: RequestBody,
+    #[serde(default)]
+    r#type: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestBody {
+    url: String,
+    method: String,
+    #[serde(default)]
+    post_data: Option<String>,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestDone {
+    request_id: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SocketFrame {
+    response: SocketPayload,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SocketPayload {
+    #[serde(default)]
+    payload_data: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DialogEvent {
+    message: String,
+    r#type: String,
+    #[serde(default)]
+    default_prompt: Option<String>,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct DownloadEvent {
+    frame_id: String,
+    url: String,
+    #[serde(default)]
+    suggested_filename: String,
+}
+#[derive(Deserialize)]
+struct DragEvent {
+    data: Value,
+}
+
+fn safe_method(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS")
+}
+
+impl Follower {
+    fn event(&self, event: &Event) -> Result<(), serde_json::Error> {
+        let text = event.params.get();
+        let session = event.session.as_deref();
+        match event.method.as_str() {
+            "Target.attachedToTarget" => self.attached(session, serde_json::from_str(text)?),
+            "Target.detachedFromTarget" => self.detached(&serde_json::from_str(text)?),
+            "Page.frameAttached" => self.with(session, |s, _| {
+                let event: FrameEvent = serde_json::from_str(text)?;
+                s.frame(&event.frame_id).parent = event.parent_frame_id;
+                Ok(())
+            })?,
+            "Page.frameDetached" => self.with(session, |s, _| {
+                let event: FrameEvent = serde_json::from_str(text)?;
+                if event.reason.as_deref() == Some("swap") {
+                    // Its document moved to another process; the frame itself stays.
+                    let frame = s.frame(&event.frame_id);
+                    (frame.main, frame.walk) = (None, None);
+                } else {
+                    s.frames.retain(|f| f.id != event.frame_id);
+                }
+                Ok(())
+            })?,
+            "Page.frameNavigated" => {
+                let event: NavigatedEvent = serde_json::from_str(text)?;
+                self.navigated(session, event.frame);
+            }
+            "Page.navigatedWithinDocument" => self.with(session, |s, _| {
+                let event: FrameEvent = serde_json::from_str(text)?;
+                s.navigating = None;
+                if let Some(url) = event.url {
+                    if event.frame_id == s.main_frame() {
+                        s.url.clone_from(&url);
+                    }
+                    s.frame(&event.frame_id).url = url;
+                }
+                Ok(())
+            })?,
+            "Page.frameRequestedNavigation" => self.with(session, |s, _| {
+                let event: FrameEvent = serde_json::from_str(text)?;
+                if event
+                    .disposition
+                    .as_deref()
+                    .is_none_or(|d| d == "currentTab")
+                {
+                    s.navigating = Some(Instant::now());
+                }
+                Ok(())
+            })?,
+            "Page.frameStartedLoading" => self.with(session, |s, _| {
+                let event: FrameEvent = serde_json::from_str(text)?;
+                if event.frame_id == s.main_frame() {
+                    s.loading = true;
+                    s.navigating = None;
+                }
+                Ok(())
+            })?,
+            "Page.frameStoppedLoading" => self.with(session, |s, _| {
+                let event: FrameEvent = serde_json::from_str(text)?;
+                if event.frame_id == s.main_frame() {
+                    s.loading = false;
+                }
+                s.navigating = None;
+                Ok(())
+            })?,
+            "Runtime.executionContextCreated" => {
+                let created: ContextCreated = serde_json::from_str(text)?;
+                self.context_created(session, created.context);
+            }
+            "Runtime.executionContextDestroyed" => self.with(session, |s, _| {
+                let gone: ContextDestroyed = serde_json::from_str(text)?;
+                let id = Some(gone.execution_context_unique_id);
+                for frame in &mut s.frames {
+                    if frame.main == id {
+                        frame.main = None;
+                    }
+                    if frame.walk == id {
+                        frame.walk = None;
+                    }
+                }
+                Ok(())
+            })?,
+            "Runtime.executionContextsCleared" => self.with(session, |s, _| {
+                for frame in &mut s.frames {
+                    (frame.main, frame.walk) = (None, None);
+                }
+                Ok(())
+            })?,
+            "Network.requestWillBeSent" => self.request(session, serde_json::from_str(text)?),
+            "Network.loadingFinished" | "Network.loadingFailed" => {
+                let done: RequestDone = serde_json::from_str(text)?;
+                if let Some(session) = session {
+                    self.shared
+                        .lock()
+                        .requests
+                        .remove(&(session.to_owned(), done.request_id));
+                }
+            }
+            "Network.webSocketFrameSent" => {
+                let frame: SocketFrame = serde_json::from_str(text)?;
+                self.shared.lock().effects.push(Effect {
+                    kind: EffectKind::Write,
+                    method: "WS".to_owned(),
+                    url: String::new(),
+                    body: Some(shorten(&frame.response.payload_data, MAX_BODY)),
+                    held: false,
+                });
+            }
+            "Fetch.requestPaused" => self.paused(session, &serde_json::from_str(text)?),
+            "Page.javascriptDialogOpening" => self.dialog(session, &serde_json::from_str(text)?),
+            "Browser.downloadWillBegin" => self.download(&serde_json::from_str(text)?),
+            "Input.dragIntercepted" => {
+                let drag: DragEvent = serde_json::from_str(text)?;
+                self.shared.lock().drag = Some(drag.data);
+            }
+            "Inspector.targetCrashed" => {
+                let mut state = self.shared.lock();
+                let page = session.and_then(|s| state.sessions.get(s));
+                if page.is_some_and(|s| s.kind == TargetKind::Worker) {
+                    return Ok(());
+                }
+                state
+                    .dead
+                    .get_or_insert_with(|| "the page's renderer crashed".to_owned());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn with(
+        &self,
+        session: Option<&str>,
+        change: impl FnOnce(&mut Session, &mut Vec<Notice>) -> Result<(), serde_json::Error>,
+    ) -> Result<(), serde_json::Error> {
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        match session.and_then(|id| state.sessions.get_mut(id)) {
+            Some(session) => change(session, &mut state.notices),
+            None => Ok(()),
+        }
+    }
+
+    fn attached(&self, parent: Option<&str>, event: AttachedEvent) {
+        let kind = match event.target_info.r#type.as_str() {
+            "page" => TargetKind::Page,
+            "iframe" => TargetKind::Frame,
+            _ => TargetKind::Worker,
+        };
+        let id = event.session_id;
+        let info = event.target_info;
+        let mut state = self.shared.lock();
+        // A page is attached both from the browser and from its opener: the first one counts.
+        let known = state.sessions.values().any(|s| s.target == info.target_id);
+        if known {
+            drop(state);
+            drop(
+                self.connection
+                    .send(Some(&id), RunIfWaitingForDebuggerParams::default()),
+            );
+            return;
+        }
+        let mut frames = Vec::new();
+        if kind != TargetKind::Worker {
+            let parent = parent.and_then(|p| state.sessions.get(p)).and_then(|s| {
+                s.frames
+                    .iter()
+                    .find(|f| f.id == info.target_id)
+                    .and_then(|f| f.parent.clone())
+            });
+            frames.push(Frame {
+                id: info.target_id.clone(),
+                parent,
+                ..Frame::default()
+            });
+        }
+        state.sessions.insert(
+            id.clone(),
+            Session {
+                target: info.target_id,
+                kind,
+                opener: info.opener_id,
+                ready: false,
+                url: info.url.clone(),
+                loading: false,
+                navigating: None,
+                frames,
+            },
+        );
+        if kind == TargetKind::Page {
+            state.tabs.push(id.clone());
+            if !state.expect_tab {
+                let text = format!("a new tab opened: {}", self.setup.logical(&info.url));
+                state.notice(NoticeKind::Tab, text);
+                state.active = Some(id.clone());
+            }
+        }
+        drop(state);
+        self.set_up(id, kind);
+    }
+
+    /// Sends everything a new target needs before it may run, in one go.
+    fn set_up(&self, id: String, kind: TargetKind) {
+        let session = Some(id.as_str());
+        let c = &self.connection;
+        drop(c.send(session, NetworkEnable::default()));
+        drop(c.send(session, auto_attach()));
+        if kind != TargetKind::Worker {
+            let setup = &self.setup;
+            drop(c.send(session, PageEnable::default()));
+            drop(c.send(session, RuntimeEnable::default()));
+            drop(c.send(session, InspectorEnable::default()));
+            drop(c.send(session, SetBypassServiceWorkerParams::new(true)));
+            drop(c.send(
+                session,
+                AddScriptToEvaluateOnNewDocumentParams {
+                    run_immediately: Some(true),
+                    ..AddScriptToEvaluateOnNewDocumentParams::new(setup.init.clone())
+                },
+            ));
+            drop(c.send(
+                session,
+                AddScriptToEvaluateOnNewDocumentParams {
+                    world_name: Some(WORLD.to_owned()),
+                    run_immediately: Some(true),
+                    ..AddScriptToEvaluateOnNewDocumentParams::new(setup.walk.clone())
+                },
+            ));
+            if setup.hold {
+                let all = RequestPattern {
+                    url_pattern: Some("*".to_owned()),
+                    ..Default::default()
+                };
+                let enable = FetchEnable {
+                    patterns: Some(vec![all]),
+                    ..FetchEnable::default()
+                };
+                drop(c.send(session, enable));
+            }
+            if kind == TargetKind::Page {
+                let (width, height) = setup.viewport;
+                drop(c.send(session, SetFocusEmulationEnabledParams::new(true)));
+                drop(c.send(
+                    session,
+                    SetDeviceMetricsOverrideParams::new(
+                        i64::from(width),
+                        i64::from(height),
+                        1.0,
+                        false,
+                    ),
+                ));
+            }
+        }
+        // Replies of one session come in order: when this one is there, all is done.
+        let last = c.send(session, RunIfWaitingForDebuggerParams::default());
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move {
+            // The lane ends with its browser, which fails this call; no cancellation is needed.
+            let done = last.reply(CALL_LIMIT, &Cx::default()).await;
+            if let Err(error) = done {
+                tracing::debug!(%error, "a target was gone before it was set up");
+            }
+            if let Some(session) = shared.lock().sessions.get_mut(&id) {
+                session.ready = true;
+            }
+            shared.bump();
+        });
+    }
+
+    fn detached(&self, event: &SessionEvent) {
+        let mut state = self.shared.lock();
+        let id = event.session_id.as_str();
+        let Some(session) = state.sessions.remove(id) else {
+            return;
+        };
+        state.requests.retain(|(owner, _), _| owner != id);
+        if session.kind != TargetKind::Page {
+            return;
+        }
+        state.tabs.retain(|tab| tab != id);
+        if state.active.as_deref() == Some(id) {
+            let opener = session.opener.and_then(|target| {
+                state
+                    .tabs
+                    .iter()
+                    .find(|t| state.sessions[t.as_str()].target == target)
+                    .cloned()
+            });
+            state.active = opener.or_else(|| state.tabs.last().cloned());
+            let text = format!("the tab {} closed", self.setup.logical(&session.url));
+            state.notice(NoticeKind::Tab, text);
+        }
+    }
+
+    fn navigated(&self, session: Option<&str>, frame: NavigatedFrame) {
+        let Some(id) = session else { return };
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let Some(session) = state.sessions.get_mut(id) else {
+            return;
+        };
+        session.navigating = None;
+        let url = format!("{}{}", frame.url, frame.url_fragment.unwrap_or_default());
+        if frame.id == session.main_frame() {
+            session.url.clone_from(&url);
+            session.frames.retain(|f| f.id == frame.id);
+            state
+                .requests
+                .retain(|(owner, _), r| owner != id || r.loader == frame.loader_id);
+        }
+        let known = session.frame(&frame.id);
+        known.url = url;
+        if frame.parent_id.is_some() {
+            known.parent = frame.parent_id;
+        }
+    }
+
+    fn context_created(&self, session: Option<&str>, context: ContextInfo) {
+        let Some(aux) = context.aux_data else { return };
+        let Some(frame) = aux.frame_id else { return };
+        let mut state = self.shared.lock();
+        let Some(session) = session.and_then(|id| state.sessions.get_mut(id)) else {
+            return;
+        };
+        if aux.is_default {
+            session.frame(&frame).main = Some(context.unique_id);
+        } else if context.name == WORLD {
+            session.frame(&frame).walk = Some(context.unique_id);
+        }
+    }
+
+    fn request(&self, session: Option<&str>, event: RequestEvent) {
+        let Some(session) = session else { return };
+        let url = &event.request.url;
+        let quiet = matches!(
+            event.r#type.as_str(),
+            "WebSocket" | "EventSource" | "Ping" | "Prefetch" | "CSPViolationReport" | "Media"
+        );
+        let local = url.starts_with("data:") || url.starts_with("blob:");
+        let mut state = self.shared.lock();
+        if !self.setup.hold && !local && !safe_method(&event.request.method) {
+            let effect = self.effect(&event.request, false);
+            state.effects.push(effect);
+        }
+        if !quiet && !local {
+            let blocks_long = matches!(event.r#type.as_str(), "Document" | "Script" | "Stylesheet");
+            state.requests.insert(
+                (session.to_owned(), event.request_id),
+                InFlight {
+                    loader: event.loader_id,
+                    since: Instant::now(),
+                    blocks_long,
+                },
+            );
+        }
+    }
+
+    fn effect(&self, request: &RequestBody, held: bool) -> Effect {
+        Effect {
+            kind: EffectKind::Write,
+            method: request.method.clone(),
+            url: self.setup.logical(&request.url),
+            body: request
+                .post_data
+                .as_deref()
+                .map(|body| shorten(body, MAX_BODY)),
+            held,
+        }
+    }
+
+    /// The guard: what may change a server does not leave. A 204 keeps the page in place, also for
+    /// a form's navigation (a refused document would replace it by an error page).
+    fn paused(&self, session: Option<&str>, event: &RequestEvent) {
+        let id = event.request_id.clone();
+        if safe_method(&event.request.method) {
+            drop(
+                self.connection
+                    .send(session, ContinueRequestParams::new(id)),
+            );
+            return;
+        }
+        let effect = self.effect(&event.request, true);
+        self.shared.lock().effects.push(effect);
+        let empty = base64::engine::general_purpose::STANDARD.encode("");
+        let answer = FulfillRequestParams {
+            body: Some(empty.into()),
+            ..FulfillRequestParams::new(id, 204)
+        };
+        drop(self.connection.send(session, answer));
+    }
+
+    fn dialog(&self, session: Option<&str>, event: &DialogEvent) {
+        let (accept, prompt) = self.setup.dialogs.answer(&event.r#type);
+        let prompt = prompt.or_else(|| event.default_prompt.clone());
+        drop(self.connection.send(
+            session,
+            HandleJavaScriptDialogParams {
+                accept,
+                prompt_text: prompt.filter(|_| accept),
+            },
+        ));
+        let mut state = self.shared.lock();
+        state.dialogs += 1;
+        if state.dialogs == DIALOG_STORM {
+            let text = format!("{DIALOG_STORM} boxes in one action: the page's script was stopped");
+            state.notices.push(Notice {
+                kind: NoticeKind::Dialog,
+                text,
+            });
+        }
+        if state.dialogs >= DIALOG_STORM {
+            drop(state);
+            drop(
+                self.connection
+                    .send(session, TerminateExecutionParams::default()),
+            );
+            return;
+        }
+        let answer = if accept { "accepted" } else { "dismissed" };
+        let text = format!(
+            "{} \"{}\" was {answer}",
+            event.r#type,
+            shorten(&event.message, 200)
+        );
+        state.notice(NoticeKind::Dialog, text);
+    }
+
+    fn download(&self, event: &DownloadEvent) {
+        let mut state = self.shared.lock();
+        let ours = state
+            .sessions
+            .values_mut()
+            .find(|s| s.frames.iter().any(|f| f.id == event.frame_id));
+        let Some(session) = ours else { return };
+        session.navigating = None;
+        let url = self.setup.logical(&event.url);
+        let text = format!(
+            "the download {} ({url}) was refused",
+            event.suggested_filename
+        );
+        state.notice(NoticeKind::Download, text);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_whole_origin_is_renamed() {
+        let (real, logical) = ("http://127.0.0.1:80", "http://shop.demo");
+        assert_eq!(
+            rebase("http://127.0.0.1:80/cart", real, logical),
+            "http://shop.demo/cart"
+        );
+        assert_eq!(
+            rebase("http://127.0.0.1:8080/x", real, logical),
+            "http://127.0.0.1:8080/x"
+        );
+        assert_eq!(
+            rebase("http://127.0.0.1:80", real, logical),
+            "http://shop.demo"
+        );
+    }
+
+    #[test]
+    fn shortening_keeps_characters_whole() {
+        assert_eq!(shorten("héllo", 2), "h…");
+        assert_eq!(shorten("ok", 2), "ok");
+    }
+}

@@ -1,0 +1,246 @@
+//! The factory: one Chromium, many lanes.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::environment::Browser;
+use super::find::{BrowserBinary, find_browser};
+use super::lane::LaneSetup;
+use super::launch::{Chromium, LaunchError};
+use crate::context::Cx;
+use crate::env::episode::Episode;
+use crate::env::{Environment, OpenError, Site, World};
+use crate::types::{Seed, Writes};
+
+/// How the boxes a page opens are answered. Every box is reported in the next observation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DialogPolicy {
+    /// Alerts, confirms and leave-page boxes are accepted, prompts get their default text.
+    #[default]
+    Accept,
+    /// Everything is dismissed, except leave-page boxes.
+    Dismiss,
+}
+
+impl DialogPolicy {
+    /// Whether to accept a box of this kind, and with what text.
+    pub(super) fn answer(self, kind: &str) -> (bool, Option<String>) {
+        match self {
+            Self::Accept => (true, None),
+            Self::Dismiss => (kind == "beforeunload" || kind == "alert", None),
+        }
+    }
+}
+
+/// What does not depend on the task.
+#[derive(Debug, Clone)]
+pub struct BrowserConfig {
+    /// The browser; looked for if `None`.
+    pub binary: Option<BrowserBinary>,
+    /// Viewport in CSS pixels.
+    pub viewport: (u32, u32),
+    /// Most tokens (4 bytes each) of an observation's text.
+    pub observation_tokens: u32,
+    /// Whether every observation carries a screenshot.
+    pub screenshots: bool,
+    /// Upper bound of waiting for a page to come to rest.
+    pub settle: Duration,
+    /// How boxes are answered.
+    pub dialogs: DialogPolicy,
+    /// Whether `Math.random`, `Date` and `crypto.randomUUID` are seeded.
+    pub deterministic: bool,
+}
+
+impl Default for BrowserConfig {
+    fn default() -> Self {
+        Self {
+            binary: None,
+            viewport: (1280, 720),
+            observation_tokens: 2000,
+            screenshots: true,
+            settle: Duration::from_secs(6),
+            dialogs: DialogPolicy::default(),
+            deterministic: true,
+        }
+    }
+}
+
+/// What every environment of a world shares.
+pub(super) struct Shared {
+    pub config: BrowserConfig,
+    pub start_path: String,
+    pub writes: Writes,
+    pub episode: Option<Episode>,
+    /// Name of the hook that the init script leaves in pages.
+    pub token: String,
+    logical: String,
+    /// Wall clock of the world's creation, in milliseconds: where every lane's clock starts.
+    clock: u64,
+    states: AtomicU64,
+}
+
+impl Shared {
+    /// An id for one live state of one lane.
+    pub(super) fn next_state(&self) -> u64 {
+        self.states.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What a new lane does to its pages.
+    pub(super) fn lane_setup(&self, origin: &str, seed: Seed) -> LaneSetup {
+        let (seeds, shift) = if self.config.deterministic {
+            let word = |part: &str| seed.derive(part).0 as i32;
+            let seeds = format!("[{}, {}, {}]", word("a"), word("b"), word("c"));
+            (seeds, now().saturating_sub(self.clock))
+        } else {
+            ("null".to_owned(), 0)
+        };
+        let hide = self
+            .episode
+            .as_ref()
+            .map(|e| e.hide.as_str())
+            .filter(|hide| !hide.is_empty());
+        let hide = serde_json::to_string(&hide).expect("a string is always JSON");
+        let fill = |source: &str| {
+            source
+                .replace("__TOKEN__", &self.token)
+                .replace("__SEED__", &seeds)
+                .replace("__SHIFT__", &shift.to_string())
+                .replace("__HIDE__", &hide)
+        };
+        LaneSetup {
+            init: fill(include_str!("js/init.js")),
+            walk: fill(include_str!("js/walk.js")),
+            viewport: self.config.viewport,
+            hold: self.writes == Writes::Hold,
+            dialogs: self.config.dialogs,
+            origin: (origin.to_owned(), self.logical.clone()),
+        }
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// Opens browser environments at a path of a site.
+pub struct BrowserWorld {
+    shared: Arc<Shared>,
+    site: Arc<dyn Site>,
+    chromium: Mutex<Option<Arc<Chromium>>>,
+}
+
+impl BrowserWorld {
+    /// A world whose environments start at `start_path` (or a full URL) of `site`.
+    #[must_use]
+    pub fn new(
+        config: BrowserConfig,
+        site: Arc<dyn Site>,
+        start_path: &str,
+        writes: Writes,
+        episode: Option<Episode>,
+    ) -> Self {
+        let clock = now();
+        let shared = Shared {
+            config,
+            start_path: start_path.to_owned(),
+            writes,
+            episode,
+            token: format!("__bl{:08x}", Seed(clock).derive("token").0 as u32),
+            logical: site.logical_origin().to_owned(),
+            clock,
+            states: AtomicU64::new(1),
+        };
+        Self {
+            shared: Arc::new(shared),
+            site,
+            chromium: Mutex::new(None),
+        }
+    }
+
+    /// The running browser, started if there is none (or it died).
+    async fn chromium(&self, cx: &Cx) -> Result<Arc<Chromium>, OpenError> {
+        let mut slot = self.chromium.lock().await;
+        if let Some(chromium) = slot.as_ref().filter(|c| c.connection().is_alive()) {
+            return Ok(Arc::clone(chromium));
+        }
+        let found = match &self.shared.config.binary {
+            Some(binary) => Some(binary.clone()),
+            None => find_browser(),
+        };
+        let binary = found.ok_or_else(|| OpenError::Missing {
+            what: "no Chromium was found on this machine".to_owned(),
+            hint: "run `branchline doctor --install`, or set BRANCHLINE_BROWSER to a Chromium, \
+                   Chrome or chrome-headless-shell binary"
+                .to_owned(),
+        })?;
+        let chromium = Chromium::launch(&binary, cx)
+            .await
+            .map_err(|error| match error {
+                LaunchError::Interrupted(why) => OpenError::Interrupted(why),
+                LaunchError::Spawn { .. } => OpenError::Missing {
+                    what: error.to_string(),
+                    hint: "run `branchline doctor` to see which browsers are usable".to_owned(),
+                },
+                LaunchError::Ended { .. }
+                | LaunchError::Transport(_)
+                | LaunchError::Protocol(_)
+                | LaunchError::Profile(_) => {
+                    OpenError::Other(format!("failed to start the browser: {error}"))
+                }
+            })?;
+        let chromium = Arc::new(chromium);
+        *slot = Some(Arc::clone(&chromium));
+        Ok(chromium)
+    }
+
+    /// Takes a dead browser out of the slot.
+    async fn forget(&self, dead: &Arc<Chromium>) {
+        let mut slot = self.chromium.lock().await;
+        if slot.as_ref().is_some_and(|c| Arc::ptr_eq(c, dead)) {
+            *slot = None;
+        }
+    }
+
+    /// The browser's process id, if it runs. For tests of its end.
+    pub async fn process_id(&self) -> Option<i32> {
+        self.chromium.lock().await.as_ref().map(|c| c.process_id())
+    }
+}
+
+#[async_trait]
+impl World for BrowserWorld {
+    fn concurrency(&self) -> NonZeroUsize {
+        std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+    }
+
+    async fn open(&self, seed: Seed, cx: &Cx) -> Result<Box<dyn Environment>, OpenError> {
+        let mut tried = None;
+        loop {
+            let chromium = self.chromium(cx).await?;
+            let instance = self
+                .site
+                .lease(cx)
+                .await
+                .map_err(|error| OpenError::Other(error.to_string()))?;
+            let shared = Arc::clone(&self.shared);
+            match Browser::open(shared, Arc::clone(&chromium), instance, seed, cx).await {
+                Ok(browser) => return Ok(Box::new(browser)),
+                // The shared browser had died unnoticed: start another, once.
+                Err(OpenError::Lost(_)) if tried.is_none() => {
+                    self.forget(&chromium).await;
+                    tried = Some(chromium);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}

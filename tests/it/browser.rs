@@ -1,0 +1,641 @@
+//! The browser environment against real Chromium and hand-written pages.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use branchline::context::Cx;
+use branchline::env::browser::{BrowserConfig, BrowserWorld, DialogPolicy};
+use branchline::env::episode::Episode;
+use branchline::env::{ActError, Environment, RestoreError, World};
+use branchline::types::{
+    Action, NoticeKind, Observation, Query, Rejection, Rung, Seed, Step, Writes,
+};
+use serde_json::{Value, json};
+
+use crate::support::site::{Answer, Pages};
+
+struct Bench {
+    pages: Pages,
+    world: BrowserWorld,
+    env: Box<dyn Environment>,
+    cx: Cx,
+}
+
+fn config() -> BrowserConfig {
+    BrowserConfig {
+        screenshots: false,
+        settle: Duration::from_secs(3),
+        ..BrowserConfig::default()
+    }
+}
+
+async fn open_with(pages: &[(&str, &str)], config: BrowserConfig, writes: Writes) -> Bench {
+    let pages = Pages::serve(pages).await;
+    let world = BrowserWorld::new(config, Arc::new(pages.clone()), "/", writes, None);
+    let cx = Cx::default();
+    let env = world.open(Seed(1), &cx).await.unwrap();
+    Bench {
+        pages,
+        world,
+        env,
+        cx,
+    }
+}
+
+async fn open(pages: &[(&str, &str)]) -> Bench {
+    open_with(pages, config(), Writes::Session).await
+}
+
+impl Bench {
+    async fn observe(&mut self) -> Observation {
+        self.env.observe(&self.cx).await.unwrap()
+    }
+
+    async fn act(&mut self, name: &str, arguments: Value) -> Step {
+        self.env
+            .act(&Action::new(name, arguments), &self.cx)
+            .await
+            .unwrap()
+    }
+
+    /// Acts on the element with this name.
+    async fn on(&mut self, action: &str, name: &str, more: Value) -> Step {
+        let reference = reference(&self.observe().await, name);
+        let mut arguments = more;
+        arguments["ref"] = json!(reference);
+        self.act(action, arguments).await
+    }
+
+    async fn click(&mut self, name: &str) -> Step {
+        self.on("click", name, json!({})).await
+    }
+
+    async fn text(&mut self) -> String {
+        self.observe().await.text
+    }
+}
+
+fn reference(observation: &Observation, name: &str) -> String {
+    observation
+        .elements
+        .iter()
+        .find(|e| e.interactive && e.name == name)
+        .unwrap_or_else(|| panic!("no element named {name:?} in:\n{}", observation.text))
+        .r#ref
+        .clone()
+}
+
+fn done(step: &Step) -> bool {
+    matches!(step, Step::Done { .. })
+}
+
+fn rejected(step: Step) -> Rejection {
+    match step {
+        Step::Rejected(rejection) => rejection,
+        other => panic!("expected a rejection, got {other:?}"),
+    }
+}
+
+const FORM: &str = r#"<title>Sign up</title><h1>Sign up</h1>
+<form action="/done"><label>Name <input name=name required></label>
+<label for=plan>Plan</label><select id=plan name=plan><option>Free<option>Paid<option disabled>Old</select>
+<label><input type=checkbox name=terms> I agree</label>
+<input type=password aria-label=Secret name=secret>
+<label>Day <input type=date name=day></label>
+<button>Send</button><button disabled>Delete</button></form>
+<p style="display:none">invisible</p><div aria-hidden=true>decoration</div>
+<table><tr><td>Lamp</td><td>$24</td><td><a href="/lamp">Details</a></td></tr></table>"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_observation_names_roles_values_and_states() {
+    let mut b = open(&[("/", FORM)]).await;
+    let observation = b.observe().await;
+    insta::assert_snapshot!(observation.text, @r##"
+    "Sign up" http://pages.test/
+    # Sign up
+    [1] textbox "Name" value="" required
+    [2] combobox "Plan" value="Free" options: Free | Paid | Old
+    [3] checkbox "I agree"
+    [4] textbox "Secret" value=""
+    [5] textbox "Day" value=""
+    [6] button "Send"
+    [7] button "Delete" disabled
+    Lamp · $24 · [8] link "Details"
+    "##);
+    assert_eq!(observation.url, "http://pages.test/");
+    assert_eq!(observation.digest, b.observe().await.digest);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_forms_are_filled_and_sent() {
+    let mut b = open(&[("/", FORM), ("/done", "<title>Done</title>ok")]).await;
+    assert!(done(
+        &b.on("fill", "Name", json!({"text": "Ada \"L\" Ünïcode"}))
+            .await
+    ));
+    assert!(done(
+        &b.on("select", "Plan", json!({"option": "paid"})).await
+    ));
+    assert!(done(&b.on("check", "I agree", json!({})).await));
+    assert!(done(
+        &b.on("fill", "Secret", json!({"text": "s3cret"})).await
+    ));
+    assert!(done(
+        &b.on("fill", "Day", json!({"text": "2026-11-23"})).await
+    ));
+    let text = b.text().await;
+    assert!(
+        text.contains(r#"textbox "Name" value="Ada "L" Ünïcode""#),
+        "{text}"
+    );
+    assert!(
+        text.contains("checked") && text.contains("••••••") && !text.contains("s3cret"),
+        "{text}"
+    );
+    assert!(done(&b.click("Send").await));
+    let url = b.env.query(&Query::Url, &b.cx).await.unwrap();
+    assert_eq!(
+        url,
+        json!(
+            "http://pages.test/done?name=Ada+%22L%22+%C3%9Cn%C3%AFcode&plan=Paid&terms=on&secret=s3cret&day=2026-11-23"
+        )
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_refuses_what_cannot_be_done_and_says_why() {
+    let page = r#"<button onclick="this.remove()">Once</button><button>Twice</button>
+        <div style="position:relative"><button>Under</button>
+        <div id=veil style="position:absolute;inset:0">Cookie banner</div></div>
+        <select aria-label=Size><option>S<option>M</select><input aria-label=Fixed readonly value=1>"#;
+    let mut b = open(&[("/", page)]).await;
+    let seen = b.observe().await;
+    let once = reference(&seen, "Once");
+    assert!(done(&b.click("Once").await));
+    b.observe().await;
+    let gone = rejected(b.act("click", json!({"ref": once})).await);
+    assert!(gone.reason.contains("no longer on the page"), "{gone}");
+    assert!(gone.nearest[0].contains("button"), "{gone}");
+    let never = rejected(b.act("click", json!({"ref": "999"})).await);
+    assert_eq!(never.reason, "there is no element [999] on this page");
+    let covered = rejected(b.click("Under").await);
+    assert!(
+        covered
+            .reason
+            .contains("is covered by div \"Cookie banner\""),
+        "{covered}"
+    );
+    let option = rejected(b.on("select", "Size", json!({"option": "XXL"})).await);
+    assert_eq!(option.nearest, ["S", "M"]);
+    let fixed = rejected(b.on("fill", "Fixed", json!({"text": "2"})).await);
+    assert!(fixed.reason.contains("cannot be edited"), "{fixed}");
+    for url in [
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "chrome://crash",
+    ] {
+        let refused = rejected(b.act("goto", json!({"url": url})).await);
+        assert!(refused.reason.contains("no http or https URL"), "{refused}");
+    }
+    assert!(
+        rejected(b.act("scroll", json!({"direction": "down"})).await)
+            .reason
+            .contains("nothing")
+    );
+    assert!(
+        rejected(b.act("back", json!({})).await)
+            .reason
+            .contains("no earlier page")
+    );
+    assert!(
+        rejected(b.act("tab_close", json!({})).await)
+            .reason
+            .contains("last tab")
+    );
+    assert!(
+        rejected(b.act("press", json!({"key": "Sumbit"})).await)
+            .reason
+            .contains("no key")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_references_survive_for_as_long_as_their_element() {
+    let page = r#"<ul id=list><li><button>First</button></ul>
+        <button onclick="list.insertAdjacentHTML('afterbegin','<li><button>Zeroth</button>')">Add</button>"#;
+    let mut b = open(&[("/", page)]).await;
+    let before = b.observe().await;
+    b.click("Add").await;
+    let after = b.observe().await;
+    assert_ne!(before.digest, after.digest);
+    assert_eq!(reference(&before, "First"), reference(&after, "First"));
+    assert_ne!(reference(&after, "Zeroth"), reference(&after, "First"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_waits_for_what_a_click_sets_off() {
+    let page = r#"<p id=out>idle</p><button onclick="go()">Load</button><a href=/slow>Leave</a><script>
+        async function go() {
+            out.textContent = 'loading';
+            for (let i = 1; i < 4; i++) await (await fetch('/data')).text();
+            setTimeout(() => { out.textContent = 'loaded'; }, 150);
+        }</script>"#;
+    let mut b = open(&[("/", page), ("/data", "x"), ("/slow", "<title>Slow</title><script>setTimeout(()=>{document.body.append('late')},200)</script>")]).await;
+    b.click("Load").await;
+    assert!(b.text().await.contains("\nloaded"));
+    b.click("Leave").await;
+    assert!(b.text().await.contains("late"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_reads_and_clicks_inside_frames_and_shadow_roots() {
+    let inner = "<button onclick=\"this.textContent='clicked'\">Inner</button>";
+    let other = Pages::serve(&[(
+        "/f",
+        "<button onclick=\"this.textContent='far clicked'\">Far</button>",
+    )])
+    .await;
+    // Another site in the browser's eyes (localhost is not 127.0.0.1): an out-of-process frame.
+    let far = other.real_origin().replace("127.0.0.1", "localhost");
+    let page = format!(
+        r#"<p>Top</p><iframe style="margin:40px" src="/inner"></iframe>
+        <iframe src="{far}/f" style="margin:30px"></iframe><iframe src="{near}/f"></iframe><x-box></x-box>
+        <script>customElements.define('x-box', class extends HTMLElement {{ connectedCallback() {{
+            this.attachShadow({{mode:'open'}}).innerHTML = '<button onclick="this.textContent=\'shadow clicked\'">Shadow</button>'; }} }});
+        </script>"#,
+        near = other.real_origin()
+    );
+    let mut b = open(&[("/", &page), ("/inner", inner)]).await;
+    let seen = b.observe().await;
+    assert_eq!(
+        seen.elements.iter().filter(|e| e.name == "Far").count(),
+        2,
+        "{}",
+        seen.text
+    );
+    for name in ["Inner", "Shadow", "Far", "Far"] {
+        let step = b.click(name).await;
+        assert!(done(&step), "{name}: {step:?}");
+    }
+    let text = b.text().await;
+    assert!(
+        text.contains("button \"clicked\"") && text.contains("shadow clicked"),
+        "{text}"
+    );
+    assert_eq!(text.matches("far clicked").count(), 2, "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_answers_boxes_follows_tabs_and_refuses_downloads() {
+    let page = r#"<button onclick="out.textContent = confirm('Really?') ? 'yes' : 'no'">Ask</button><p id=out></p>
+        <button onclick="for(;;) alert('again')">Storm</button>
+        <a href=/two target=_blank>Two</a> <button onclick="window.open('/two')">Popup</button>
+        <a href=/file>File</a>"#;
+    let mut b = open(&[
+        ("/", page),
+        (
+            "/two",
+            "<title>Two</title><h1>Second</h1><button onclick=window.close()>Close me</button>",
+        ),
+    ])
+    .await;
+    b.pages.add(
+        "/file",
+        Answer {
+            status: 200,
+            headers: vec![
+                (
+                    "content-type".to_owned(),
+                    "application/octet-stream".to_owned(),
+                ),
+                (
+                    "content-disposition".to_owned(),
+                    "attachment; filename=x.bin".to_owned(),
+                ),
+            ],
+            body: "x".repeat(100),
+        },
+    );
+    b.click("Ask").await;
+    let seen = b.observe().await;
+    assert!(seen.text.contains("\nyes"), "{}", seen.text);
+    assert_eq!(seen.notices[0].text, "confirm \"Really?\" was accepted");
+    b.click("File").await;
+    let seen = b.observe().await;
+    assert!(
+        seen.notices.iter().any(|n| n.kind == NoticeKind::Download),
+        "{:?}",
+        seen.notices
+    );
+    b.click("Popup").await;
+    let seen = b.observe().await;
+    assert_eq!(
+        (seen.title.as_str(), seen.tabs.len()),
+        ("Two", 2),
+        "{}",
+        seen.text
+    );
+    assert_eq!(seen.tabs[1].url, "http://pages.test/two");
+    b.click("Close me").await;
+    let seen = b.observe().await;
+    assert_eq!(seen.tabs.len(), 1, "{}", seen.text);
+    b.click("Two").await;
+    assert!(done(&b.act("tab_switch", json!({"index": 1})).await));
+    assert!(b.text().await.contains("button \"Ask\""));
+    assert!(done(&b.act("tab_close", json!({"index": 2})).await));
+    assert_eq!(b.observe().await.tabs.len(), 1);
+    b.click("Storm").await;
+    let seen = b.observe().await;
+    assert!(
+        seen.notices
+            .iter()
+            .any(|n| n.text.contains("script was stopped")),
+        "{:?}",
+        seen.notices
+    );
+    b.click("Ask").await;
+    let seen = b.observe().await;
+    assert!(
+        seen.text.contains("\nyes"),
+        "a storm leaves the page usable: {}",
+        seen.text
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_dismisses_boxes_if_told_to() {
+    let page = r#"<button onclick="out.textContent = confirm('Really?') ? 'yes' : 'no'">Ask</button><p id=out></p>"#;
+    let config = BrowserConfig {
+        dialogs: DialogPolicy::Dismiss,
+        ..config()
+    };
+    let mut b = open_with(&[("/", page)], config, Writes::Session).await;
+    b.click("Ask").await;
+    assert!(b.text().await.contains("\nno"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_keys_hover_scroll_drag_find_and_history() {
+    let page = r#"<title>One</title><input aria-label=Box onkeydown="if(event.key==='Enter')out.textContent='entered '+this.value">
+        <p id=out></p><div onmouseover="tip.hidden=false" style="width:90px;cursor:pointer">Menu</div><p id=tip hidden>Tooltip</p>
+        <div draggable=true ondragstart="event.dataTransfer.setData('text/plain','card')" style="width:80px">Card</div>
+        <div id=bin onclick=0 ondragover="event.preventDefault()" ondrop="event.preventDefault();this.textContent='Got '+event.dataTransfer.getData('text/plain')" style="width:80px;height:40px;border:1px solid;cursor:pointer">Bin</div>
+        <a href=/two>Two</a><div style="height:3000px"></div><p>Needle in the haystack</p>"#;
+    let mut b = open(&[("/", page), ("/two", "<title>Two</title>second")]).await;
+    b.on("fill", "Box", json!({"text": "abc", "submit": true}))
+        .await;
+    assert!(b.text().await.contains("entered abc"));
+    b.on("press", "Box", json!({"key": "Control+a"})).await;
+    b.act("press", json!({"key": "x"})).await;
+    b.act("press", json!({"key": "Enter"})).await;
+    assert!(b.text().await.contains("entered x"));
+    b.on("hover", "Menu", json!({})).await;
+    assert!(b.text().await.contains("Tooltip"));
+    let seen = b.observe().await;
+    let (from, to) = (reference(&seen, "Card"), reference(&seen, "Bin"));
+    assert!(done(&b.act("drag", json!({"from": from, "to": to})).await));
+    assert!(b.text().await.contains("Got card"));
+    let before = b.observe().await;
+    assert!(done(&b.act("find", json!({"text": "needle"})).await));
+    let found = b.observe().await;
+    assert!(
+        found.text.contains("! found 1: Needle in the haystack"),
+        "{}",
+        found.text
+    );
+    assert!(found.omitted.above > 0, "{:?}", found.omitted);
+    assert_ne!(before.digest, found.digest, "scrolling is a change");
+    assert!(done(&b.act("scroll", json!({"direction": "up"})).await));
+    b.click("Two").await;
+    assert!(done(&b.act("back", json!({})).await));
+    assert_eq!(b.observe().await.title, "One");
+    assert!(done(&b.act("forward", json!({})).await));
+    assert_eq!(b.observe().await.title, "Two");
+    let lost = rejected(b.act("goto", json!({"url": "http://127.0.0.1:1/"})).await);
+    assert!(
+        lost.reason.contains("ERR_CONNECTION_REFUSED") || lost.reason.contains("ERR_UNSAFE_PORT"),
+        "{lost}"
+    );
+}
+
+const COUNTER: &str = r#"<title>Counter</title><p id=n>0</p><p id=r></p><p id=t></p>
+    <button onclick="n.textContent=++count; r.textContent = Math.random(); t.textContent = new Date().toLocaleTimeString('de-DE')">More</button>
+    <input aria-label=Note><a href=/next>Next</a><script>let count = 0;</script>"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_restores_live_or_by_replay_and_proves_it() {
+    let mut b = open(&[
+        ("/", COUNTER),
+        ("/next", "<title>Next</title><a href=/>Back home</a>"),
+    ])
+    .await;
+    b.observe().await;
+    let root = b.env.snapshot(&b.cx).await.unwrap();
+    b.click("More").await;
+    b.click("More").await;
+    b.on("fill", "Note", json!({"text": "kept"})).await;
+    let seen = b.observe().await;
+    let deep = b.env.snapshot(&b.cx).await.unwrap();
+    assert!(b.env.is_at(&deep) && !b.env.is_at(&root));
+    let live = b.env.restore(&deep, &b.cx).await.unwrap();
+    assert_eq!((live.rung, live.actions), (Rung::Live, 0));
+    b.click("Next").await;
+    assert!(!b.env.is_at(&deep));
+    let replayed = b.env.restore(&deep, &b.cx).await.unwrap();
+    assert_eq!((replayed.rung, replayed.actions), (Rung::Replay, 3));
+    let again = b.observe().await;
+    assert_eq!(seen.digest, again.digest);
+    assert_eq!(reference(&seen, "Next"), reference(&again, "Next"));
+    assert!(again.text.contains("value=\"kept\""), "{}", again.text);
+    let home = b.env.restore(&root, &b.cx).await.unwrap();
+    assert_eq!((home.rung, home.actions), (Rung::Replay, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_never_takes_another_state_for_the_one_it_saved() {
+    let mut b = open(&[("/", COUNTER), ("/next", "<title>Next</title>here")]).await;
+    b.observe().await;
+    b.click("Next").await;
+    b.observe().await;
+    let next = b.env.snapshot(&b.cx).await.unwrap();
+    b.pages
+        .add("/next", Answer::html("<title>Next</title>changed"));
+    b.act("back", json!({})).await;
+    let error = b.env.restore(&next, &b.cx).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Diverged { .. }), "{error}");
+    b.pages
+        .add("/", Answer::html("<title>Counter</title>nothing to click"));
+    let error = b.env.restore(&next, &b.cx).await.unwrap_err();
+    assert!(
+        error.to_string().contains("there is no link \"Next\" now"),
+        "{error}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_holds_writes_before_they_leave() {
+    let page = r#"<form method=post action=/buy><input name=qty value=1 aria-label=Qty><button>Buy</button></form>
+        <button onclick="fetch('/api', {method:'DELETE'}).then(r => out.textContent = r.status)">Drop</button>
+        <button onclick="navigator.sendBeacon('/beacon', 'x')">Beacon</button><p id=out></p>"#;
+    let mut b = open_with(&[("/", page)], config(), Writes::Hold).await;
+    b.observe().await;
+    for (name, method, path, body) in [
+        ("Buy", "POST", "http://pages.test/buy", Some("qty=1")),
+        ("Drop", "DELETE", "http://pages.test/api", None),
+        ("Beacon", "POST", "http://pages.test/beacon", Some("x")),
+    ] {
+        let Step::Held { effects } = b.click(name).await else {
+            panic!("{name} was not held")
+        };
+        assert_eq!(
+            (effects[0].method.as_str(), effects[0].url.as_str()),
+            (method, path)
+        );
+        assert!(effects[0].held);
+        if name == "Buy" {
+            assert_eq!(effects[0].body.as_deref(), body);
+        }
+        assert!(
+            b.text().await.contains("button \"Buy\""),
+            "holding keeps the page"
+        );
+    }
+    assert_eq!(b.pages.requests(), ["GET /"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_will_not_replay_a_write_it_cannot_undo() {
+    let page = "<title>Shop</title><form method=post action=/buy><button>Buy</button></form>";
+    let mut b = open_with(&[("/", page), ("/buy", "bought")], config(), Writes::Allow).await;
+    b.observe().await;
+    let step = b.click("Buy").await;
+    let Step::Done { effects, .. } = step else {
+        panic!("{step:?}")
+    };
+    assert_eq!(effects[0].url, "http://pages.test/buy");
+    b.observe().await;
+    let bought = b.env.snapshot(&b.cx).await.unwrap();
+    b.act("goto", json!({"url": "/"})).await;
+    let error = b.env.restore(&bought, &b.cx).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Unrestorable(_)), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_survives_hostile_pages() {
+    let big = format!(
+        "<title>Big</title>{}",
+        "<p>row <a href=/x>link</a></p>".repeat(400_000)
+    );
+    let pages = [
+        (
+            "/",
+            "<title>Home</title><a href=/never>Never</a><a href=/big>Big</a><a href=/spin>Spin</a>",
+        ),
+        (
+            "/never",
+            "<title>Never</title><p id=p>0</p><a href=/>Home</a><script>setInterval(()=>{p.textContent=Math.random()},5)</script>",
+        ),
+        ("/big", &big),
+    ];
+    let config = BrowserConfig {
+        settle: Duration::from_secs(1),
+        ..config()
+    };
+    let mut b = open_with(&pages, config, Writes::Session).await;
+    b.click("Never").await;
+    let seen = b.observe().await;
+    assert!(
+        seen.notices.iter().any(|n| n.kind == NoticeKind::Unsettled),
+        "{:?}",
+        seen.notices
+    );
+    b.act("goto", json!({"url": "/big"})).await;
+    let seen = b.observe().await;
+    assert!(seen.tokens <= 2000, "{}", seen.tokens);
+    assert!(
+        seen.text.contains("too large to read whole"),
+        "{}",
+        &seen.text[..300]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_that_dies_is_lost_and_the_world_opens_another() {
+    let mut b = open(&[("/", "<title>Home</title><a href=/>Again</a>")]).await;
+    b.observe().await;
+    let first = b.world.process_id().await.unwrap();
+    nix::sys::signal::killpg(
+        nix::unistd::Pid::from_raw(first),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
+    let error = b
+        .env
+        .act(&Action::new("click", json!({"ref": "1"})), &b.cx)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ActError::Lost(_)), "{error}");
+    let mut env = b.world.open(Seed(1), &b.cx).await.unwrap();
+    assert_eq!(env.observe(&b.cx).await.unwrap().title, "Home");
+    assert_ne!(b.world.process_id().await.unwrap(), first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_runs_a_page_of_episodes() {
+    let page = r#"<title>Game</title><div id=cover>START</div><button onclick="window.over=true">Win</button><p id=reward></p>
+        <script>window.core={start(){cover.hidden=true;window.goalText='Press Win';}}</script>"#;
+    let pages = Pages::serve(&[("/", page)]).await;
+    let episode = Episode {
+        ready: "window.core".to_owned(),
+        begin: "core.start()".to_owned(),
+        goal: "window.goalText || null".to_owned(),
+        done: "window.over".to_owned(),
+        reward: "window.over ? 1 : null".to_owned(),
+        hide: "#cover".to_owned(),
+    };
+    let world = BrowserWorld::new(
+        config(),
+        Arc::new(pages),
+        "/",
+        Writes::Session,
+        Some(episode),
+    );
+    let cx = Cx::default();
+    let mut env = world.open(Seed(1), &cx).await.unwrap();
+    assert_eq!(env.goal(), Some("Press Win"));
+    let seen = env.observe(&cx).await.unwrap();
+    assert!(
+        !seen.terminal && !seen.text.contains("START"),
+        "{}",
+        seen.text
+    );
+    assert_eq!(env.query(&Query::Reward, &cx).await.unwrap(), Value::Null);
+    env.act(
+        &Action::new("click", json!({"ref": reference(&seen, "Win")})),
+        &cx,
+    )
+    .await
+    .unwrap();
+    assert!(env.observe(&cx).await.unwrap().terminal);
+    assert_eq!(env.query(&Query::Reward, &cx).await.unwrap(), json!(1));
+    let over = rejected(env.act(&Action::new("wait", json!({})), &cx).await.unwrap());
+    assert_eq!(over.reason, "the episode is over");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_start_page_that_is_not_there_is_an_error_not_a_state() {
+    let pages = Pages::serve(&[]).await;
+    let start = "http://127.0.0.1:9/";
+    let world = BrowserWorld::new(config(), Arc::new(pages), start, Writes::Session, None);
+    let error = world
+        .open(Seed(1), &Cx::default())
+        .await
+        .err()
+        .expect("nothing is there");
+    assert!(
+        error
+            .to_string()
+            .contains("http://127.0.0.1:9/ did not load"),
+        "{error}"
+    );
+}

@@ -1,0 +1,3 @@
+//! What the tests share: a small server of hand-written pages.
+
+pub(crate) mod site;

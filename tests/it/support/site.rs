@@ -1,0 +1,149 @@
+//! A server of hand-written pages, as a [`Site`]: every lease sees the same server.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{Response, StatusCode};
+use branchline::context::Cx;
+use branchline::env::{Site, SiteError, SiteInstance};
+use serde_json::Value;
+
+/// A page: status, headers, body.
+#[derive(Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) fn html(body: &str) -> Self {
+        Self {
+            status: 200,
+            headers: vec![(
+                "content-type".to_owned(),
+                "text/html; charset=utf-8".to_owned(),
+            )],
+            body: body.to_owned(),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    pages: Mutex<HashMap<String, Answer>>,
+    log: Mutex<Vec<String>>,
+}
+
+/// The server. Dropping it stops it.
+#[derive(Clone)]
+pub(crate) struct Pages {
+    origin: String,
+    shared: Arc<Shared>,
+    _stop: Arc<tokio_util::sync::DropGuard>,
+}
+
+impl Pages {
+    pub(crate) async fn serve(pages: &[(&str, &str)]) -> Self {
+        let shared = Arc::new(Shared::default());
+        for (path, body) in pages {
+            shared
+                .pages
+                .lock()
+                .unwrap()
+                .insert((*path).to_owned(), Answer::html(body));
+        }
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let origin = format!("http://{}", listener.local_addr().unwrap());
+        let app = Router::new()
+            .fallback(answer)
+            .with_state(Arc::clone(&shared));
+        let cancel = tokio_util::sync::CancellationToken::new();
+        let stopped = cancel.clone().cancelled_owned();
+        tokio::spawn(async move {
+            axum::serve(listener, app)
+                .with_graceful_shutdown(stopped)
+                .await
+                .unwrap();
+        });
+        Self {
+            origin,
+            shared,
+            _stop: Arc::new(cancel.drop_guard()),
+        }
+    }
+
+    pub(crate) fn add(&self, path: &str, answer: Answer) {
+        self.shared
+            .pages
+            .lock()
+            .unwrap()
+            .insert(path.to_owned(), answer);
+    }
+
+    /// `METHOD /path` of every request so far, favicons left out.
+    pub(crate) fn requests(&self) -> Vec<String> {
+        self.shared.log.lock().unwrap().clone()
+    }
+
+    pub(crate) fn real_origin(&self) -> &str {
+        &self.origin
+    }
+}
+
+async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    if path != "/favicon.ico" {
+        shared
+            .log
+            .lock()
+            .unwrap()
+            .push(format!("{} {path}", request.method()));
+    }
+    let page = shared.pages.lock().unwrap().get(&path).cloned();
+    let page = page.unwrap_or_else(|| Answer {
+        status: 404,
+        ..Answer::html("<title>Not found</title><h1>Not found</h1>")
+    });
+    let mut response = Response::new(Body::from(page.body));
+    *response.status_mut() = StatusCode::from_u16(page.status).unwrap();
+    for (name, value) in page.headers {
+        let name = axum::http::HeaderName::try_from(name).unwrap();
+        response.headers_mut().append(name, value.parse().unwrap());
+    }
+    response
+}
+
+#[async_trait]
+impl Site for Pages {
+    fn logical_origin(&self) -> &str {
+        "http://pages.test"
+    }
+
+    async fn lease(&self, _cx: &Cx) -> Result<Box<dyn SiteInstance>, SiteError> {
+        Ok(Box::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl SiteInstance for Pages {
+    fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    fn resets(&self) -> bool {
+        false
+    }
+
+    async fn reset(&self, _cx: &Cx) -> Result<(), SiteError> {
+        Err(SiteError::Unsupported("reset its server"))
+    }
+
+    async fn sql(&self, _statement: &str, _cx: &Cx) -> Result<Value, SiteError> {
+        Err(SiteError::Unsupported("answer SQL"))
+    }
+}
