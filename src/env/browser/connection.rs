@@ -66,6 +66,7 @@ impl CdpError {
                     || message.contains("Cannot find context")
                     || message.contains("uniqueContextId not found")
                     || message.contains("navigated or closed")
+                    || message.contains("Session with given id not found")
                     || message.contains("Inspected target")
                     || message.contains("Promise was collected")
                     || message.contains("No frame")
