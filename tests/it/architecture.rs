@@ -1,5 +1,10 @@
 //! The import law, the purity of the search, and no forgotten test file: from the sources' text.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails the test it serves"
+)]
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 

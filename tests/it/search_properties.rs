@@ -1,5 +1,10 @@
 //! Laws of the search, over random worlds: any landing order, budgets, faults, replay, oracles.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper that panics fails the test it serves"
+)]
+
 use std::collections::{BTreeSet, HashMap};
 use std::num::NonZeroU8;
 use std::ops::Add;
