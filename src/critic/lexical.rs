@@ -19,6 +19,8 @@
 //! reached from a page that merely mentions it; see negation, arithmetic or comparison; notice that
 //! a write was wrong. Its values rank; they are not probabilities.
 
+use std::fmt::Write as _;
+
 use async_trait::async_trait;
 
 use super::{Critic, JudgeError, Judgement};
@@ -154,7 +156,7 @@ impl Parts {
             self.coverage, self.literals, self.progress, self.state, self.loops, self.error
         );
         if let Some(near) = self.answer {
-            out.push_str(&format!(", answer {near:.2}"));
+            let _written = write!(out, ", answer {near:.2}");
         }
         out
     }

@@ -4,6 +4,8 @@
 //! Page text is hostile: it may hold the fence's own markers or the control tokens of a chat
 //! template. Both are replaced by look-alikes before the text enters a prompt.
 
+use std::fmt::Write as _;
+
 use serde_json::Value;
 
 use crate::types::{Action, Observation, PathStep, View};
@@ -78,7 +80,7 @@ pub(crate) fn shown(observation: &Observation, most: u32) -> String {
                 out.push_str(&cut(line, room / 4));
                 out.push('\n');
             }
-            out.push_str(&format!("… {} more lines not shown\n", rest + 1));
+            let _written = writeln!(out, "… {} more lines not shown", rest + 1);
             break;
         }
         out.push_str(line);
@@ -92,13 +94,13 @@ pub(crate) fn fence(observation: &Observation, most: u32) -> String {
     let mut out = format!("{OPEN}\n");
     let text = shown(observation, most);
     if !text.contains(&neutral(&observation.url)) {
-        out.push_str(&format!("URL: {}\n", line(&observation.url, 120)));
+        let _written = writeln!(out, "URL: {}", line(&observation.url, 120));
     }
     out.push_str(&text);
     for notice in &observation.notices {
         let note = line(&notice.text, 160);
         if !text.contains(&note) {
-            out.push_str(&format!("! {note}\n"));
+            let _written = writeln!(out, "! {note}");
         }
     }
     out.push_str(CLOSE);
@@ -120,7 +122,7 @@ pub(crate) fn told(action: &Action, target: Option<&str>) -> String {
             Value::String(text) => format!("{:?}", line(text, 80)),
             other => line(&other.to_string(), 80),
         };
-        out.push_str(&format!(" {}={value}", line(name, 64)));
+        let _written = write!(out, " {}={value}", line(name, 64));
     }
     out
 }
@@ -140,15 +142,16 @@ pub(crate) fn path(view: &View<'_>, last: usize) -> String {
     let skipped = view.path.len().saturating_sub(last);
     let mut out = String::from("Done so far:\n");
     if skipped > 0 {
-        out.push_str(&format!("({skipped} earlier steps)\n"));
+        let _written = writeln!(out, "({skipped} earlier steps)");
     }
     let mut url = skipped.checked_sub(1).map(|i| view.path[i].url.as_str());
     for (i, step) in view.path.iter().enumerate().skip(skipped) {
-        out.push_str(&format!(
+        let _written = write!(
+            out,
             "{}. {}",
             i + 1,
             told(&step.action, step.target.as_deref())
-        ));
+        );
         out.push_str(&led(step, url));
         out.push('\n');
         url = Some(&step.url);

@@ -178,7 +178,7 @@ mod tests {
 
     #[tokio::test]
     async fn latency_can_be_cancelled() {
-        let model = Scripted::texts(["a"]).with_latency(Duration::from_secs(3600));
+        let model = Scripted::texts(["a"]).with_latency(Duration::from_hours(1));
         let cx = Cx::default();
         cx.token().cancel();
         let error = model.chat(&request(1), &cx).await.unwrap_err();

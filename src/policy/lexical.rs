@@ -577,13 +577,13 @@ fn assign<'a>(
     let free_value = |out: &[(usize, usize, f64)]| {
         (0..values.len()).find(|v| !out.iter().any(|(_, ov, _)| ov == v))
     };
-    for f in 0..fields.len() {
+    for (f, field) in fields.iter().enumerate() {
         if out.iter().any(|(of, ..)| *of == f) {
             continue;
         }
         if let Some(v) = free_value(&out) {
             out.push((f, v, 0.0));
-        } else if values.len() == 1 && !is_search(fields[f]) {
+        } else if values.len() == 1 && !is_search(field) {
             out.push((f, 0, -0.5));
         }
     }

@@ -6,6 +6,7 @@
 //! cannot name an element that is not there, nor fill a link.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
@@ -181,12 +182,13 @@ pub(super) fn list(actions: &[ActionSpec]) -> String {
             .next()
             .unwrap_or_default()
             .trim_end_matches('.');
-        out.push_str(&format!(
-            "{}({}): {}.{end}\n",
+        let _written = writeln!(
+            out,
+            "{}({}): {}.{end}",
             spec.name,
             arguments.join(", "),
             line(text, 90)
-        ));
+        );
     }
     out
 }
