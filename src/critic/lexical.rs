@@ -11,9 +11,9 @@
 //! * `E` 1 if something on the page reads like a failure that the goal does not mention, else 0.
 //!
 //! `base = 0.40 C + 0.25 Q + 0.15 P + 0.20 S − 0.20 L − 0.25 E`, within 0..=0.9.
-//! After an answer: `0.3 base + 0.7 A`, where `A` says how much of the question stands within three
-//! elements of the answer's words (0 if they are not on the page). After an end without an answer:
-//! `base + 0.1`, but at most 0.3 if the goal asked something.
+//! If the goal asks something and an answer was given: `0.3 base + 0.7 A`, where `A` says how much of
+//! the question stands within three elements of the answer's words (0 if they are not on the page).
+//! At any other end: `base + 0.1`, but at most 0.3 if the goal asks something.
 //!
 //! **What it can do**: prefer states that look like the goal. **What it cannot do**: tell a goal
 //! reached from a page that merely mentions it; see negation, arithmetic or comparison; notice that

@@ -236,6 +236,7 @@ pub(crate) fn object(text: &str, cut: Cut) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::strategy::Strategy as _;
     use serde_json::json;
 
     #[test]
@@ -278,5 +279,34 @@ mod tests {
             object(text, Cut::Close),
             Some(json!({"on_track": "yes", "status": "failure", "why": "the cart "}))
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_neutralised_and_read_without_panic(
+            parts in proptest::collection::vec(
+                proptest::prop_oneof![
+                    proptest::sample::select(vec![
+                        "<", ">", "|", "<<<", "PAGE", "[INST]", "</s>", "{", "}", "[", "]", "\"",
+                        "\\", ",", "\u{200b}", "\t",
+                    ])
+                    .prop_map(str::to_owned),
+                    "\\PC{0,3}",
+                ],
+                0..24,
+            )
+        ) {
+            let text = parts.concat();
+            let safe = neutral(&text);
+            for (from, _) in CONTROL {
+                proptest::prop_assert!(!safe.contains(from), "{safe:?} holds {from}");
+            }
+            proptest::prop_assert_eq!(neutral(&safe), safe.clone());
+            for cut in [Cut::Whole, Cut::Close] {
+                let _object = object(&text, cut);
+            }
+            let _goal = crate::llm::words::Goal::of(&text);
+            let _line = line(&text, 5);
+        }
     }
 }

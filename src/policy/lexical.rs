@@ -119,7 +119,10 @@ impl<'a> Page<'a> {
         let mut all = self.fills();
         all.extend(self.selects());
         all.extend(self.checks());
-        let pending = all.iter().any(|s| s.score >= 1.0);
+        // A field that hides its value (a password) is not pending once it was filled.
+        let pending = all
+            .iter()
+            .any(|s| s.score >= 1.0 && self.repeated(&s.action) <= 0.0);
         let clicks = self.clicks(pending);
         let named = clicks.iter().any(|s| s.score >= 2.0);
         all.extend(clicks);
@@ -162,10 +165,12 @@ impl<'a> Page<'a> {
             .filter(|step| {
                 step.action.name == action.name
                     && match (&target, &step.target) {
-                        (Some(now), Some(then)) => {
-                            now == then && other(&step.action) == other(action)
+                        (Some(now), Some(then)) if now == then => {
+                            other(&step.action) == other(action)
                         }
-                        _ => step.action == *action,
+                        (None, _) => step.action == *action,
+                        // The same reference on the same page, however it was rendered.
+                        _ => step.action == *action && step.url == self.observation.url,
                     }
             })
             .map(|step| match (step.changed, action.target().is_some()) {

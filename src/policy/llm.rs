@@ -64,8 +64,9 @@ impl Default for LlmPolicyConfig {
 
 /// Steps of the path that a prompt tells.
 const STEPS: usize = 8;
-/// Output tokens allowed for one candidate, and on top of all of them.
+/// Output tokens allowed for one candidate, for its reason, and on top of all of them.
 const TOKENS_EACH: u32 = 60;
+const TOKENS_REASON: u32 = 40;
 const TOKENS_MORE: u32 = 40;
 
 /// Asks a chat model for actions.
@@ -133,6 +134,12 @@ impl LlmPolicy {
                 1.0,
             ),
         };
+        let each = TOKENS_EACH
+            + if self.config.reasons {
+                TOKENS_REASON
+            } else {
+                0
+            };
         ChatRequest {
             messages: vec![
                 Message::new(Role::System, system(view)),
@@ -147,7 +154,7 @@ impl LlmPolicy {
             temperature: self.config.temperature.unwrap_or(temperature),
             top_p: None,
             seed: Some(view.seed.derive("policy").0 & 0x7fff_ffff),
-            max_tokens: TOKENS_EACH * u32::from(most) + TOKENS_MORE,
+            max_tokens: each * u32::from(most) + TOKENS_MORE,
             top_logprobs: None,
         }
     }

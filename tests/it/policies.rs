@@ -790,6 +790,29 @@ async fn lexical_fills_a_form_and_then_sends_it() {
 }
 
 #[tokio::test]
+async fn lexical_sends_a_form_whose_password_cannot_be_seen() {
+    let fields = of(&[
+        ("textbox", "Username"),
+        ("textbox", "Password"),
+        ("button", "Login"),
+    ]);
+    let mut observation = page("Login", "http://site.test/login", fields);
+    observation.elements[0].value = Some("kara".to_owned());
+    let case = Case::new(
+        "Enter the username \"kara\" and the password \"x7\" into the text fields and press login",
+        observation,
+    );
+    assert_eq!(case.first().await, r#"fill(ref: "2", text: "x7")"#);
+    let case = case.step(
+        "fill",
+        json!({"ref": "2", "text": "x7"}),
+        "textbox \"Password\"",
+        true,
+    );
+    assert_eq!(case.first().await, r#"click(ref: "3")"#);
+}
+
+#[tokio::test]
 async fn lexical_searches_with_the_goals_own_words() {
     let observation = page(
         "Library",
