@@ -190,7 +190,7 @@ impl LlmCritic {
     fn system(&self) -> String {
         let ask = match self.config.mode {
             CriticMode::Rubric => {
-                "Reply with JSON only: status is \"success\" only if the goal is reached completely now, else \"failure\"; on_track is \"yes\" if the steps so far bring the goal nearer; why in at most 12 words."
+                "Reply with JSON only, on one line: status is \"success\" only if the goal is reached completely now, else \"failure\"; on_track is \"yes\" if the steps so far bring the goal nearer; why in at most 12 words."
             }
             CriticMode::Logprob => self.config.scale.instruction(),
         };

@@ -373,7 +373,7 @@ fn system(view: &View<'_>) -> String {
          - Do not repeat what had no effect.\n\
          - End the task only when the goal is reached. If the goal asks for something, give it as a short answer.\n\
          Actions:\n{list}\
-         Reply with JSON only: {{\"actions\":[{{\"action\":\"…\", arguments by name}}]}}.",
+         Reply with JSON only, on one line without spaces: {{\"actions\":[{{\"action\":\"…\",arguments by name}}]}}.",
         open = prompt::OPEN,
         close = prompt::CLOSE,
         list = wire::list(view.actions),

@@ -2,6 +2,11 @@
 //! lexical ones do. One cassette holds what a real 1.5B model said (see `recorded`).
 
 #![expect(clippy::unwrap_used, reason = "a test helper fails by panicking")]
+#![expect(
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "short texts, read often"
+)]
 
 use std::num::NonZeroU8;
 use std::path::Path;
@@ -303,7 +308,7 @@ fn hostile() -> Case {
             nearest: vec![],
         }),
     );
-    case.path[0].url = "http://site.test/".to_owned();
+    "http://site.test/".clone_into(&mut case.path[0].url);
     case
 }
 
