@@ -1,45 +1,9 @@
 //! Who values states. A critic that cannot judge abstains; it never returns a made-up number.
 
-use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+mod judgement;
+mod lexical;
+mod llm;
 
-use crate::context::Cx;
-use crate::llm::ChatError;
-use crate::types::{Cost, Exchange, UnitF32, View};
-
-/// A state's value.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Judgement {
-    /// Expected success from here, 0..=1; `None` if the critic abstained.
-    pub value: Option<UnitF32>,
-    /// Standard deviation over samples, where there were several.
-    pub spread: Option<f32>,
-    /// Samples that counted.
-    pub samples: u32,
-    /// Samples that could not be read; they count as nothing, not as 0.
-    pub unreadable: u32,
-    /// Why, in the critic's words.
-    pub rationale: String,
-    /// What it cost.
-    pub cost: Cost,
-    /// Prompts and replies, for the record.
-    pub exchanges: Vec<Exchange>,
-}
-
-/// Why there is no judgement. Unreadable replies are an abstention, not an error.
-#[derive(Debug, thiserror::Error)]
-pub enum JudgeError {
-    /// The provider failed.
-    #[error(transparent)]
-    Model(#[from] ChatError),
-}
-
-/// Values states.
-#[async_trait]
-pub trait Critic: Send + Sync {
-    /// The name for the record.
-    fn name(&self) -> &str;
-
-    /// Values the state in `view`.
-    async fn judge(&self, view: &View<'_>, cx: &Cx) -> Result<Judgement, JudgeError>;
-}
+pub use judgement::{Critic, JudgeError, Judgement};
+pub use lexical::LexicalCritic;
+pub use llm::{CriticMode, LlmCritic, LlmCriticConfig, Scale};

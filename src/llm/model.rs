@@ -151,6 +151,9 @@ pub struct ChatReply {
     pub cost: Cost,
     /// The model that answered, as the provider names it.
     pub model: String,
+    /// Whether a price was known, so that `cost.money` means something. `false`: money is 0.
+    #[serde(default)]
+    pub priced: bool,
 }
 
 /// Why there is no reply.

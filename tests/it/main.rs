@@ -2,6 +2,8 @@
 
 mod architecture;
 mod browser;
+mod models;
+mod policies;
 mod search_properties;
 mod support;
 mod tasks;
