@@ -1,1 +1,5 @@
-fn main() {}
+//! The integration tests: one binary.
+
+mod conformance;
+mod record;
+mod runtime;
