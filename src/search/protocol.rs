@@ -98,10 +98,39 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// Whether it is an answer to this kind of request.
+    #[must_use]
+    pub fn answers(&self, request: Request) -> bool {
+        match self {
+            Self::Proposed(_) => matches!(request, Request::Propose { .. }),
+            Self::Stepped(_) => matches!(request, Request::Step { .. }),
+            Self::Scored(_) => matches!(request, Request::Judge { .. }),
+            Self::Failed { .. } => true,
+        }
+    }
+
+    /// What it cost.
+    #[must_use]
+    pub fn cost(&self) -> Cost {
+        match self {
+            Self::Proposed(Proposed { cost, .. })
+            | Self::Stepped(
+                Stepped::State { cost, .. }
+                | Stepped::Rejected { cost, .. }
+                | Stepped::Held { cost, .. },
+            )
+            | Self::Scored(Scored { cost, .. })
+            | Self::Failed { cost, .. } => *cost,
+        }
+    }
+}
+
 /// Actions proposed under a state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proposed {
-    /// Distinct, most likely first.
+    /// Most likely first. The tree takes the first `width` that are new under the state: repeats
+    /// of an action already there, and arguments nested deeper than 64 levels, are left out.
     pub candidates: Vec<Candidate>,
     /// What it cost.
     pub cost: Cost,
@@ -157,20 +186,22 @@ pub enum StrategyKind {
     BestFirst,
 }
 
-/// Limits. `None` is no limit. What an order may cost is reserved when it is asked, and settled
-/// when it is told, so that a limit on counts is never exceeded.
+/// Limits. `None` is no limit. What an order may use up is reserved before it is asked and settled
+/// when it lands, so that a limit on counts is never exceeded, whatever is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Budget {
-    /// Executed actions (`Step` requests): the field's "search budget".
+    /// `Step` requests, whatever became of them (refused, held and failed ones included): the
+    /// field's "search budget".
     pub steps: Option<u32>,
     /// Nodes, the root included.
     pub nodes: Option<u32>,
     /// `Propose` and `Judge` requests.
     pub model_calls: Option<u32>,
-    /// Tokens, prompt and completion together; checked when told, so one order may overshoot.
+    /// Tokens, prompt and completion together. Known only when told: nothing is asked once they are
+    /// spent, but what is in flight then may overshoot.
     pub tokens: Option<u64>,
-    /// Money; checked when told, so one order may overshoot.
+    /// Money, with the same proviso as `tokens`.
     pub money: Option<MicroUsd>,
 }
 
@@ -184,6 +215,18 @@ impl Default for Budget {
             money: None,
         }
     }
+}
+
+/// When an outcome takes effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// In the order in which requests were asked: an outcome told early waits for those before it.
+    /// The tree does not depend on who finished first; a slow order holds up the others.
+    #[default]
+    Ticket,
+    /// At once. Faster; the tree depends on the order of the tells, which the log keeps.
+    Arrival,
 }
 
 /// The configuration of a search. Together with the outcomes it determines the tree.
@@ -200,8 +243,10 @@ pub struct SearchConfig {
     pub budget: Budget,
     /// A state valued at least this ends the search.
     pub threshold: UnitF32,
-    /// Most requests outstanding at a time.
+    /// Most requests under way at a time. Under [`Order::Ticket`] a request counts until it landed.
     pub in_flight: NonZeroU8,
+    /// When an outcome takes effect.
+    pub order: Order,
     /// Seed of every choice the search makes.
     pub seed: Seed,
 }
@@ -216,6 +261,7 @@ impl Default for SearchConfig {
             budget: Budget::default(),
             threshold: UnitF32::ONE,
             in_flight: NonZeroU8::MIN,
+            order: Order::Ticket,
             seed: Seed(0),
         }
     }
@@ -233,11 +279,11 @@ pub struct Start {
 /// What a search has spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Spent {
-    /// `Step` requests told.
+    /// `Step` requests that landed.
     pub steps: u32,
     /// Nodes, the root included.
     pub nodes: u32,
-    /// `Propose` and `Judge` requests told.
+    /// `Propose` and `Judge` requests that landed.
     pub orders: u32,
     /// Everything else.
     pub cost: Cost,
