@@ -1,1 +1,4 @@
 //! (being written)
+
+pub mod fetch;
+pub mod install;

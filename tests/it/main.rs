@@ -1,5 +1,6 @@
-//! The integration tests: one binary.
+//! The integration tests: one binary, one file per part.
 
 mod conformance;
 mod record;
 mod runtime;
+mod tasks;

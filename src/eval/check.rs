@@ -1,0 +1,139 @@
+//! What a task demands of its final state.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// One condition on the committed run. A task is solved when all of its checks pass.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// On the answer that the agent gave when it stopped.
+    Answer(AnswerTest),
+    /// On the URL of the active tab. Every part that is given must hold.
+    Url {
+        /// The whole path, compared by [`super::normalise::path`].
+        path: Option<String>,
+        /// A part of the URL, literal or percent-decoded; case counts.
+        contains: Option<String>,
+        /// Query parameters that must be there, decoded; others may be too.
+        query: BTreeMap<String, String>,
+    },
+    /// On the visible text of the page.
+    Page {
+        /// The first element that matches this CSS selector; without it the whole page.
+        selector: Option<String>,
+        /// What the text must be.
+        test: PageTest,
+    },
+    /// On the rows of one read-only SQL statement on the site's own database.
+    Sql {
+        /// The statement.
+        statement: String,
+        /// The rows, in order. Numbers compare as numbers, text exactly.
+        equals: Vec<Vec<Cell>>,
+    },
+    /// On the benchmark's own reward.
+    Reward {
+        /// The least that passes.
+        at_least: f64,
+    },
+}
+
+/// What an answer must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerTest {
+    /// The same text, by [`super::normalise::text`].
+    Exact(String),
+    /// This text somewhere in the answer, both by [`super::normalise::text`].
+    Contains(String),
+    /// The same text as one of these.
+    AnyOf(Vec<String>),
+    /// The only number in the answer, read by [`super::normalise::number`].
+    Number {
+        /// The number.
+        value: f64,
+        /// How far off it may be, absolutely; 0 asks for equality.
+        tolerance: f64,
+    },
+}
+
+/// What the text of a page must be; both sides by [`super::normalise::text`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PageTest {
+    /// This text is in it.
+    Contains(String),
+    /// It is this text.
+    Equals(String),
+    /// This text is not in it. Holds too where the selector matches nothing.
+    Absent(String),
+}
+
+/// A value in a row of SQL. TOML has no null: write `ifnull(column, '')` in the statement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cell {
+    /// Text, compared exactly.
+    Text(String),
+    /// An integer; equals a float of the same value.
+    Integer(i64),
+    /// A float.
+    Float(f64),
+    /// A truth value; `SQLite` keeps these as 1 and 0, which are equal to it.
+    Bool(bool),
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Integer(number) => write!(f, "{number}"),
+            Self::Float(number) => write!(f, "{number:?}"),
+            Self::Bool(truth) => write!(f, "{truth}"),
+        }
+    }
+}
+
+impl Check {
+    /// The check in a few words, for tables and the record: `answer exact "42"`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Answer(AnswerTest::Exact(text)) => format!("answer exact {text:?}"),
+            Self::Answer(AnswerTest::Contains(text)) => format!("answer contains {text:?}"),
+            Self::Answer(AnswerTest::AnyOf(texts)) => format!("answer any of {texts:?}"),
+            Self::Answer(AnswerTest::Number { value, tolerance }) if *tolerance > 0.0 => {
+                format!("answer number {value} ± {tolerance}")
+            }
+            Self::Answer(AnswerTest::Number { value, .. }) => format!("answer number {value}"),
+            Self::Url {
+                path,
+                contains,
+                query,
+            } => {
+                let path = path.iter().map(|p| format!(" path {p:?}"));
+                let contains = contains.iter().map(|c| format!(" contains {c:?}"));
+                let query = query.iter().map(|(k, v)| format!(" query {k}={v:?}"));
+                let parts: String = path.chain(contains).chain(query).collect();
+                format!("url{parts}")
+            }
+            Self::Page { selector, test } => {
+                let place = selector
+                    .as_ref()
+                    .map_or_else(String::new, |s| format!(" {s}"));
+                match test {
+                    PageTest::Contains(text) => format!("page{place} contains {text:?}"),
+                    PageTest::Equals(text) => format!("page{place} equals {text:?}"),
+                    PageTest::Absent(text) => format!("page{place} absent {text:?}"),
+                }
+            }
+            Self::Sql { statement, .. } => {
+                format!("sql {}", super::normalise::collapse(statement))
+            }
+            Self::Reward { at_least } => format!("reward at least {at_least}"),
+        }
+    }
+}

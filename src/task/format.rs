@@ -1,0 +1,947 @@
+//! Reads task files and says precisely what is wrong with them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use super::spec::{EnvKind, Limits, StartSite, StartSpec, Task};
+use crate::eval::{AnswerTest, Cell, Check, PageTest, normalise};
+use crate::types::Writes;
+
+/// A task file that cannot be read as one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct FormatError {
+    /// The file, as the user named it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: usize,
+    /// Column in characters, from 1.
+    pub column: usize,
+    /// What is wrong and what was expected: a lowercase sentence fragment.
+    pub message: String,
+    /// The nearest valid word, where there is one.
+    pub nearest: Option<String>,
+    /// The line itself, at most 120 characters of it.
+    pub source_line: String,
+    /// How many characters of the line are meant: at least 1.
+    pub width: usize,
+}
+
+impl fmt::Display for FormatError {
+    /// `file:line:column: what is wrong`, then the line with a caret under the place.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            message,
+            ..
+        } = self;
+        write!(f, "{file}:{line}:{column}: {message}")?;
+        if let Some(nearest) = &self.nearest {
+            write!(f, "; did you mean `{nearest}`?")?;
+        }
+        if self.source_line.is_empty() {
+            return Ok(());
+        }
+        let gutter = " ".repeat(line.to_string().len());
+        let indent = " ".repeat(column - 1);
+        let carets = "^".repeat(self.width);
+        let source = &self.source_line;
+        write!(f, "\n {line} | {source}\n {gutter} | {indent}{carets}")
+    }
+}
+
+/// Reads one task file. `file` is its name for errors, `id` becomes [`Task::id`].
+///
+/// # Errors
+/// [`FormatError`] with the first thing that is wrong.
+pub fn parse(text: &str, file: &str, id: &str) -> Result<Task, FormatError> {
+    read(text, id).map_err(|fault| fault.locate(text, file))
+}
+
+/// A fault by byte range, before it is put in terms of lines.
+struct Fault {
+    span: Option<Range<usize>>,
+    message: String,
+    nearest: Option<String>,
+}
+
+impl Fault {
+    fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+        Self {
+            span: Some(span),
+            message: message.into(),
+            nearest: None,
+        }
+    }
+
+    fn locate(self, text: &str, file: &str) -> FormatError {
+        const SHOWN: usize = 120;
+        let clamp = |at: usize| {
+            let mut at = at.min(text.len());
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            at
+        };
+        let span = self.span.unwrap_or(0..0);
+        let (start, end) = (clamp(span.start), clamp(span.end));
+        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
+        let column = text[line_start..start].chars().count() + 1;
+        let marked = text[start..end.clamp(start, line_end)].trim_end();
+        let mut width = marked.chars().count().max(1);
+        // Tabs and control characters would move the caret; a space takes the same one column.
+        let clean = |c: char| if c.is_control() { ' ' } else { c };
+        let line = text[line_start..line_end].trim_end();
+        let mut source_line: String = line.chars().take(SHOWN).map(clean).collect();
+        if column > SHOWN {
+            source_line.clear();
+        } else {
+            width = width.min(SHOWN + 1 - column);
+        }
+        FormatError {
+            file: file.to_owned(),
+            line: text[..line_start].matches('\n').count() + 1,
+            column,
+            message: self.message,
+            nearest: self.nearest,
+            source_line,
+            width,
+        }
+    }
+}
+
+impl From<toml::de::Error> for Fault {
+    /// In the format's own words: keys, not fields; and with the nearest valid word.
+    fn from(error: toml::de::Error) -> Self {
+        let message = error.message().trim_end().replace('\n', "; ");
+        let span = error.span();
+        for (serde, ours) in [("unknown field `", "key"), ("unknown variant `", "value")] {
+            let Some(rest) = message.strip_prefix(serde) else {
+                continue;
+            };
+            let Some((word, expected)) = rest.split_once("`, ") else {
+                continue;
+            };
+            // Serde lists the valid words in backticks: every second piece is one.
+            let valid: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
+            return Self {
+                span,
+                message: format!(
+                    "unknown {ours} `{word}`, expected {}",
+                    super::load::one_of(&valid)
+                ),
+                nearest: super::load::nearest(word, valid.iter().copied())
+                    .into_iter()
+                    .next(),
+            };
+        }
+        let message = match message.strip_prefix("missing field ") {
+            Some(key) => format!("missing key {key}"),
+            // In words for people, not for Rust.
+            None => message
+                .replace("a nonzero u32", "a whole number from 1 to 2^32 - 1")
+                .replace("a nonzero u64", "a whole number from 1"),
+        };
+        Self {
+            span,
+            message,
+            nearest: None,
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTask {
+    goal: Spanned<String>,
+    #[serde(default)]
+    env: EnvKind,
+    #[serde(default)]
+    writes: Writes,
+    start: RawStart,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    check: Vec<Spanned<RawCheck>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawStart {
+    site: Spanned<String>,
+    path: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+enum Kind {
+    Answer,
+    Url,
+    Page,
+    Sql,
+    Reward,
+}
+
+impl Kind {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Answer => "answer",
+            Self::Url => "url",
+            Self::Page => "page",
+            Self::Sql => "sql",
+            Self::Reward => "reward",
+        }
+    }
+
+    /// The keys it takes, beside `kind`.
+    const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Answer => &["exact", "contains", "number", "tolerance", "any_of"],
+            Self::Url => &["path", "contains", "query"],
+            Self::Page => &["selector", "contains", "equals", "absent"],
+            Self::Sql => &["statement", "equals"],
+            Self::Reward => &["at_least"],
+        }
+    }
+}
+
+/// The keys of every kind in one struct: a tagged enum would lose the spans.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCheck {
+    kind: Spanned<Kind>,
+    exact: Option<Spanned<String>>,
+    contains: Option<Spanned<String>>,
+    number: Option<Spanned<f64>>,
+    tolerance: Option<Spanned<f64>>,
+    any_of: Option<Spanned<Vec<Spanned<String>>>>,
+    path: Option<Spanned<String>>,
+    query: Option<Spanned<BTreeMap<String, String>>>,
+    selector: Option<Spanned<String>>,
+    equals: Option<Spanned<toml::Value>>,
+    absent: Option<Spanned<String>>,
+    statement: Option<Spanned<String>>,
+    at_least: Option<Spanned<f64>>,
+}
+
+fn read(text: &str, id: &str) -> Result<Task, Fault> {
+    let raw: RawTask = toml::from_str(text)?;
+    let goal = filled("goal", &raw.goal)?;
+    let start = start(raw.start)?;
+    if raw.check.is_empty() {
+        return Err(Fault::new(
+            0..0,
+            "a task needs at least one [[check]]: without one nothing says when it is solved",
+        ));
+    }
+    let checks = raw.check.into_iter().map(check);
+    Ok(Task {
+        id: id.to_owned(),
+        goal: Some(goal),
+        env: raw.env,
+        writes: raw.writes,
+        start,
+        limits: raw.limits,
+        checks: checks.collect::<Result<_, _>>()?,
+        episode: None,
+    })
+}
+
+fn start(raw: RawStart) -> Result<StartSpec, Fault> {
+    let path = match raw.path {
+        None => "/".to_owned(),
+        Some(path) => {
+            let bad = |c: char| c.is_whitespace() || c.is_control();
+            let text = path.get_ref();
+            if !text.starts_with('/') || text.starts_with("//") || text.contains(bad) {
+                return Err(Fault::new(
+                    path.span(),
+                    "expected a path that starts with one slash and has no white space, such as \
+                     \"/search?q=mug\"",
+                ));
+            }
+            path.into_inner()
+        }
+    };
+    let site = site(&raw.site)?;
+    Ok(StartSpec { site, path })
+}
+
+fn site(raw: &Spanned<String>) -> Result<StartSite, Fault> {
+    let fault = |message: &str| Fault::new(raw.span(), message);
+    let text = raw.get_ref().as_str();
+    if text == "demo" {
+        return Ok(StartSite::Demo);
+    }
+    let lower = text.to_ascii_lowercase();
+    let host = ["http://", "https://"]
+        .iter()
+        .find_map(|scheme| lower.strip_prefix(scheme));
+    let Some(host) = host else {
+        let mut fault = fault("expected \"demo\" or an origin such as \"https://shop.example\"");
+        fault.nearest = super::load::nearest(text, ["demo"]).into_iter().next();
+        return Err(fault);
+    };
+    let host = host.strip_suffix('/').unwrap_or(host);
+    if host.contains(['/', '?', '#']) {
+        return Err(fault(
+            "an origin ends with the host or port; the rest belongs in `path`",
+        ));
+    }
+    if host.contains('@') {
+        return Err(fault("an origin holds no user name or password"));
+    }
+    let (name, port) = match host.rsplit_once(':') {
+        // `[::1]`: the last colon is inside the address.
+        Some((_, port)) if port.ends_with(']') => (host, None),
+        Some((name, port)) => (name, Some(port)),
+        None => (host, None),
+    };
+    let name_ok = !name.is_empty()
+        && !name
+            .contains(|c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}%".contains(c))
+        && (name.starts_with('[') || !name.contains(':'));
+    if !name_ok || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+        return Err(fault(
+            "expected a host and, if any, a port up to 65535, such as \"http://127.0.0.1:8080\"",
+        ));
+    }
+    Ok(StartSite::Origin(lower.trim_end_matches('/').to_owned()))
+}
+
+fn check(raw: Spanned<RawCheck>) -> Result<Check, Fault> {
+    let whole = raw.span();
+    let raw = raw.into_inner();
+    let kind = *raw.kind.get_ref();
+    foreign_keys(&raw, kind)?;
+    let need = Need {
+        kind,
+        at: raw.kind.span(),
+        whole,
+    };
+    match kind {
+        Kind::Answer => answer(raw, &need),
+        Kind::Url => {
+            if raw.path.is_none() && raw.contains.is_none() && raw.query.is_none() {
+                return Err(need.fault("at least one of `path`, `contains` and `query`"));
+            }
+            let query = match raw.query {
+                None => BTreeMap::new(),
+                Some(query) if query.get_ref().is_empty() => {
+                    return Err(Fault::new(query.span(), "`query` names no parameter"));
+                }
+                Some(query) => query.into_inner(),
+            };
+            let path = raw.path.as_ref();
+            if let Some(path) = path
+                && (!path.get_ref().starts_with('/') || path.get_ref().contains(['?', '#']))
+            {
+                return Err(Fault::new(
+                    path.span(),
+                    "expected a path that starts with a slash, without query or fragment",
+                ));
+            }
+            Ok(Check::Url {
+                path: path.map(|p| p.get_ref().clone()),
+                contains: raw.contains.map(|c| filled("contains", &c)).transpose()?,
+                query,
+            })
+        }
+        Kind::Page => {
+            let equals = raw.equals.map(|value| {
+                let span = value.span();
+                match value.into_inner() {
+                    toml::Value::String(text) => Ok(text),
+                    other => Err(Fault::new(
+                        span,
+                        format!("`equals` of a page is text, not {}", other.type_str()),
+                    )),
+                }
+            });
+            let given = [
+                raw.contains.is_some(),
+                equals.is_some(),
+                raw.absent.is_some(),
+            ];
+            let test = match (raw.contains, equals, raw.absent) {
+                (Some(text), None, None) => PageTest::Contains(filled("contains", &text)?),
+                (None, Some(text), None) => PageTest::Equals(text?),
+                (None, None, Some(text)) => PageTest::Absent(filled("absent", &text)?),
+                _ => return Err(need.one_of(&["contains", "equals", "absent"], &given)),
+            };
+            Ok(Check::Page {
+                selector: raw.selector.map(|s| filled("selector", &s)).transpose()?,
+                test,
+            })
+        }
+        Kind::Sql => {
+            let statement = raw
+                .statement
+                .as_ref()
+                .ok_or_else(|| need.fault("`statement`"))?;
+            let equals = raw
+                .equals
+                .as_ref()
+                .ok_or_else(|| need.fault("`equals`, the rows that the statement must give"))?;
+            Ok(Check::Sql {
+                statement: filled("statement", statement)?,
+                equals: rows(equals)?,
+            })
+        }
+        Kind::Reward => {
+            let least = raw.at_least.ok_or_else(|| need.fault("`at_least`"))?;
+            Ok(Check::Reward {
+                at_least: finite("at_least", &least)?,
+            })
+        }
+    }
+}
+
+fn answer(raw: RawCheck, need: &Need) -> Result<Check, Fault> {
+    if let (Some(tolerance), None) = (&raw.tolerance, &raw.number) {
+        return Err(Fault::new(
+            tolerance.span(),
+            "`tolerance` goes with `number`, which is missing",
+        ));
+    }
+    let given = [
+        raw.exact.is_some(),
+        raw.contains.is_some(),
+        raw.number.is_some(),
+        raw.any_of.is_some(),
+    ];
+    let test = match (raw.exact, raw.contains, raw.number, raw.any_of) {
+        (Some(text), None, None, None) => AnswerTest::Exact(filled("exact", &text)?),
+        (None, Some(text), None, None) => AnswerTest::Contains(filled("contains", &text)?),
+        (None, None, Some(number), None) => {
+            let tolerance = match &raw.tolerance {
+                None => 0.0,
+                Some(tolerance) if *tolerance.get_ref() < 0.0 => {
+                    return Err(Fault::new(
+                        tolerance.span(),
+                        "`tolerance` must not be negative",
+                    ));
+                }
+                Some(tolerance) => finite("tolerance", tolerance)?,
+            };
+            AnswerTest::Number {
+                value: finite("number", &number)?,
+                tolerance,
+            }
+        }
+        (None, None, None, Some(texts)) => {
+            if texts.get_ref().is_empty() {
+                return Err(Fault::new(texts.span(), "`any_of` lists no answer"));
+            }
+            let texts = texts.get_ref().iter();
+            AnswerTest::AnyOf(
+                texts
+                    .map(|t| filled("any_of", t))
+                    .collect::<Result<_, _>>()?,
+            )
+        }
+        _ => return Err(need.one_of(&["exact", "contains", "number", "any_of"], &given)),
+    };
+    Ok(Check::Answer(test))
+}
+
+/// What a check lacks, said at its `kind`.
+struct Need {
+    kind: Kind,
+    at: Range<usize>,
+    whole: Range<usize>,
+}
+
+impl Need {
+    fn fault(&self, what: &str) -> Fault {
+        let name = self.kind.name();
+        Fault::new(
+            self.at.clone(),
+            format!("a check of kind `{name}` needs {what}"),
+        )
+    }
+
+    fn one_of(&self, keys: &[&str], given: &[bool]) -> Fault {
+        let keys_text = super::load::one_of(keys);
+        let given: Vec<&str> = keys
+            .iter()
+            .zip(given)
+            .filter_map(|(key, given)| given.then_some(*key))
+            .collect();
+        let mut fault = self.fault(&format!("exactly {keys_text}"));
+        if !given.is_empty() {
+            let given: Vec<String> = given.iter().map(|key| format!("`{key}`")).collect();
+            fault.message = format!("{}; it has {}", fault.message, given.join(" and "));
+            fault.span = Some(self.whole.clone());
+        }
+        fault
+    }
+}
+
+/// Keys that are known, but not to this kind.
+fn foreign_keys(raw: &RawCheck, kind: Kind) -> Result<(), Fault> {
+    fn span<T>(value: Option<&Spanned<T>>) -> Option<Range<usize>> {
+        value.map(Spanned::span)
+    }
+    let given = [
+        ("exact", span(raw.exact.as_ref())),
+        ("contains", span(raw.contains.as_ref())),
+        ("number", span(raw.number.as_ref())),
+        ("tolerance", span(raw.tolerance.as_ref())),
+        ("any_of", span(raw.any_of.as_ref())),
+        ("path", span(raw.path.as_ref())),
+        ("query", span(raw.query.as_ref())),
+        ("selector", span(raw.selector.as_ref())),
+        ("equals", span(raw.equals.as_ref())),
+        ("absent", span(raw.absent.as_ref())),
+        ("statement", span(raw.statement.as_ref())),
+        ("at_least", span(raw.at_least.as_ref())),
+    ];
+    for (key, span) in given {
+        if let Some(span) = span
+            && !kind.keys().contains(&key)
+        {
+            let name = kind.name();
+            let keys = super::load::one_of(kind.keys());
+            return Err(Fault::new(
+                span,
+                format!("a check of kind `{name}` has no key `{key}`, expected {keys}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Text that says something: an empty one would hold of anything.
+fn filled(key: &str, text: &Spanned<String>) -> Result<String, Fault> {
+    if normalise::text(text.get_ref()).is_empty() {
+        return Err(Fault::new(text.span(), format!("`{key}` is empty")));
+    }
+    Ok(text.get_ref().clone())
+}
+
+fn finite(key: &str, number: &Spanned<f64>) -> Result<f64, Fault> {
+    if number.get_ref().is_finite() {
+        Ok(*number.get_ref())
+    } else {
+        Err(Fault::new(
+            number.span(),
+            format!("`{key}` must be a finite number"),
+        ))
+    }
+}
+
+fn rows(value: &Spanned<toml::Value>) -> Result<Vec<Vec<Cell>>, Fault> {
+    let fault = |message: String| Fault::new(value.span(), message);
+    let shape = || fault("`equals` of SQL is a list of rows, such as [[\"mug\", 2]]".to_owned());
+    let rows = value.get_ref().as_array().ok_or_else(shape)?;
+    let mut out = Vec::with_capacity(rows.len());
+    for row in rows {
+        let cells = row.as_array().ok_or_else(shape)?.iter().map(|cell| {
+            Ok(match cell {
+                toml::Value::String(text) => Cell::Text(text.clone()),
+                toml::Value::Integer(number) => Cell::Integer(*number),
+                toml::Value::Float(number) if number.is_finite() => Cell::Float(*number),
+                toml::Value::Boolean(truth) => Cell::Bool(*truth),
+                toml::Value::Float(_)
+                | toml::Value::Datetime(_)
+                | toml::Value::Array(_)
+                | toml::Value::Table(_) => {
+                    let kind = cell.type_str();
+                    return Err(fault(format!(
+                        "a row holds text, numbers and truth values, not {kind} `{cell}`"
+                    )));
+                }
+            })
+        });
+        out.push(cells.collect::<Result<_, _>>()?);
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "goal = \"g\"\n[start]\nsite = \"demo\"\n";
+
+    fn fail(text: &str) -> String {
+        parse(text, "t.toml", "t").unwrap_err().to_string()
+    }
+
+    fn fail_check(check: &str) -> String {
+        fail(&format!("{HEAD}[[check]]\n{check}\n"))
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let text = r#"
+            goal = "Buy it."
+            env = "browser"
+            writes = "checkpoint"
+            start = { site = "HTTPS://Shop.Example:8443/", path = "/a?b=c" }
+            limits = { steps = 1, depth = 2, nodes = 3, tokens = 4, seconds = 5 }
+            [[check]]
+            kind = "answer"
+            exact = "yes"
+            [[check]]
+            kind = "answer"
+            contains = "y"
+            [[check]]
+            kind = "answer"
+            number = 3
+            tolerance = 0.5
+            [[check]]
+            kind = "answer"
+            any_of = ["a", "b"]
+            [[check]]
+            kind = "url"
+            path = "/cart"
+            contains = "shop"
+            query = { q = "mug" }
+            [[check]]
+            kind = "page"
+            selector = "h1"
+            equals = "Cart"
+            [[check]]
+            kind = "page"
+            absent = "Error"
+            [[check]]
+            kind = "sql"
+            statement = "select 1"
+            equals = [["a", 1, 1.5, true], []]
+            [[check]]
+            kind = "reward"
+            at_least = 1
+        "#;
+        let n = |n| std::num::NonZeroU32::new(n);
+        let want = Task {
+            id: "t".into(),
+            goal: Some("Buy it.".into()),
+            env: EnvKind::Browser,
+            writes: Writes::Checkpoint,
+            start: StartSpec {
+                site: StartSite::Origin("https://shop.example:8443".into()),
+                path: "/a?b=c".into(),
+            },
+            limits: Limits {
+                steps: n(1),
+                depth: n(2),
+                nodes: n(3),
+                tokens: std::num::NonZeroU64::new(4),
+                seconds: std::num::NonZeroU64::new(5),
+            },
+            checks: vec![
+                Check::Answer(AnswerTest::Exact("yes".into())),
+                Check::Answer(AnswerTest::Contains("y".into())),
+                Check::Answer(AnswerTest::Number {
+                    value: 3.0,
+                    tolerance: 0.5,
+                }),
+                Check::Answer(AnswerTest::AnyOf(vec!["a".into(), "b".into()])),
+                Check::Url {
+                    path: Some("/cart".into()),
+                    contains: Some("shop".into()),
+                    query: BTreeMap::from([("q".into(), "mug".into())]),
+                },
+                Check::Page {
+                    selector: Some("h1".into()),
+                    test: PageTest::Equals("Cart".into()),
+                },
+                Check::Page {
+                    selector: None,
+                    test: PageTest::Absent("Error".into()),
+                },
+                Check::Sql {
+                    statement: "select 1".into(),
+                    equals: vec![
+                        vec![
+                            Cell::Text("a".into()),
+                            Cell::Integer(1),
+                            Cell::Float(1.5),
+                            Cell::Bool(true),
+                        ],
+                        vec![],
+                    ],
+                },
+                Check::Reward { at_least: 1.0 },
+            ],
+            episode: None,
+        };
+        assert_eq!(parse(text, "t.toml", "t"), Ok(want));
+    }
+
+    #[test]
+    fn defaults() {
+        let text = format!("{HEAD}[[check]]\nkind = \"reward\"\nat_least = 1.0\n");
+        let task = parse(&text, "t.toml", "t").unwrap();
+        assert_eq!(
+            (task.env, task.writes, task.limits, task.start),
+            (
+                EnvKind::Browser,
+                Writes::Hold,
+                Limits::default(),
+                StartSpec {
+                    site: StartSite::Demo,
+                    path: "/".into()
+                }
+            )
+        );
+    }
+
+    #[test]
+    fn a_task_survives_the_record() {
+        let text =
+            format!("{HEAD}[[check]]\nkind = \"sql\"\nstatement = \"s\"\nequals = [[1, 1.0]]");
+        let task = parse(&text, "t.toml", "t").unwrap();
+        let json = serde_json::to_string(&task).unwrap();
+        assert_eq!(serde_json::from_str::<Task>(&json).unwrap(), task);
+    }
+
+    #[test]
+    fn unknown_words() {
+        insta::assert_snapshot!(fail("gaol = \"x\"\n"), @r#"
+            t.toml:1:1: unknown key `gaol`, expected one of `goal`, `env`, `writes`, `start`, `limits`, `check`; did you mean `goal`?
+             1 | gaol = "x"
+               | ^^^^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\nwrites = \"chekpoint\"\n"), @r#"
+            t.toml:2:10: unknown value `chekpoint`, expected one of `hold`, `session`, `checkpoint`, `allow`; did you mean `checkpoint`?
+             2 | writes = "chekpoint"
+               |          ^^^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail("env = \"zebra\"\n"), @r#"
+            t.toml:1:7: unknown value `zebra`, expected `browser`
+             1 | env = "zebra"
+               |       ^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\n[start]\nsite = \"demo\"\npth = \"/\"\n"), @r#"
+            t.toml:4:1: unknown key `pth`, expected one of `site`, `path`; did you mean `path`?
+             4 | pth = "/"
+               | ^^^
+        "#);
+        insta::assert_snapshot!(fail(&format!("{HEAD}[limits]\nstep = 3\n")), @r#"
+            t.toml:5:1: unknown key `step`, expected one of `steps`, `depth`, `nodes`, `tokens`, `seconds`; did you mean `steps`?
+             5 | step = 3
+               | ^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"anwser\"\nexact = \"x\""), @r#"
+            t.toml:5:8: unknown value `anwser`, expected one of `answer`, `url`, `page`, `sql`, `reward`; did you mean `answer`?
+             5 | kind = "anwser"
+               |        ^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nexakt = \"x\""), @r#"
+            t.toml:6:1: unknown key `exakt`, expected one of `kind`, `exact`, `contains`, `number`, `tolerance`, `any_of`, `path`, `query`, `selector`, `equals`, `absent`, `statement`, `at_least`; did you mean `exact`?
+             6 | exakt = "x"
+               | ^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"url\"\nselector = \"h1\"\npath = \"/\""), @r#"
+            t.toml:6:12: a check of kind `url` has no key `selector`, expected one of `path`, `contains`, `query`
+             6 | selector = "h1"
+               |            ^^^^
+        "#);
+    }
+
+    #[test]
+    fn missing_parts() {
+        insta::assert_snapshot!(fail(""), @"t.toml:1:1: missing key `goal`");
+        insta::assert_snapshot!(fail("goal = \"x\"\n"), @r#"
+            t.toml:1:1: missing key `start`
+             1 | goal = "x"
+               | ^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\n[start]\npath = \"/\"\n"), @r#"
+            t.toml:2:1: missing key `site`
+             2 | [start]
+               | ^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail(HEAD), @r#"
+            t.toml:1:1: a task needs at least one [[check]]: without one nothing says when it is solved
+             1 | goal = "g"
+               | ^
+        "#);
+        insta::assert_snapshot!(fail_check("exact = \"x\""), @r#"
+            t.toml:4:1: missing key `kind`
+             4 | [[check]]
+               | ^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\""), @r#"
+            t.toml:5:8: a check of kind `answer` needs exactly one of `exact`, `contains`, `number`, `any_of`
+             5 | kind = "answer"
+               |        ^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nexact = \"x\"\nnumber = 3"), @r#"
+            t.toml:4:1: a check of kind `answer` needs exactly one of `exact`, `contains`, `number`, `any_of`; it has `exact` and `number`
+             4 | [[check]]
+               | ^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nexact = \"x\"\ntolerance = 3"), @r#"
+            t.toml:7:13: `tolerance` goes with `number`, which is missing
+             7 | tolerance = 3
+               |             ^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"url\""), @r#"
+            t.toml:5:8: a check of kind `url` needs at least one of `path`, `contains` and `query`
+             5 | kind = "url"
+               |        ^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"page\"\nselector = \"h1\""), @r#"
+            t.toml:5:8: a check of kind `page` needs exactly one of `contains`, `equals`, `absent`
+             5 | kind = "page"
+               |        ^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"sql\"\nstatement = \"select 1\""), @r#"
+            t.toml:5:8: a check of kind `sql` needs `equals`, the rows that the statement must give
+             5 | kind = "sql"
+               |        ^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"reward\""), @r#"
+            t.toml:5:8: a check of kind `reward` needs `at_least`
+             5 | kind = "reward"
+               |        ^^^^^^^^
+        "#);
+    }
+
+    #[test]
+    fn wrong_values() {
+        insta::assert_snapshot!(fail("goal = 3\n"), @r#"
+            t.toml:1:8: invalid type: integer `3`, expected a string
+             1 | goal = 3
+               |        ^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"é\"  x\n"), @r#"
+            t.toml:1:13: unexpected key or value, expected newline, `#`
+             1 | goal = "é"  x
+               |             ^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\ngoal = \"y\"\n"), @r#"
+            t.toml:2:1: duplicate key
+             2 | goal = "y"
+               | ^^^^
+        "#);
+        insta::assert_snapshot!(fail("goal = \" \"\nstart = { site = \"demo\" }"), @r#"
+            t.toml:1:8: `goal` is empty
+             1 | goal = " "
+               |        ^^^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\nstart = { site = \"dmo\" }"), @r#"
+            t.toml:2:18: expected "demo" or an origin such as "https://shop.example"; did you mean `demo`?
+             2 | start = { site = "dmo" }
+               |                  ^^^^^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\nstart = { site = \"http://a/b\" }"), @r#"
+            t.toml:2:18: an origin ends with the host or port; the rest belongs in `path`
+             2 | start = { site = "http://a/b" }
+               |                  ^^^^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\nstart = { site = \"http://a:99999\" }"), @r#"
+            t.toml:2:18: expected a host and, if any, a port up to 65535, such as "http://127.0.0.1:8080"
+             2 | start = { site = "http://a:99999" }
+               |                  ^^^^^^^^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail("goal = \"x\"\nstart = { site = \"demo\", path = \"a\" }"), @r#"
+            t.toml:2:33: expected a path that starts with one slash and has no white space, such as "/search?q=mug"
+             2 | start = { site = "demo", path = "a" }
+               |                                 ^^^
+        "#);
+        insta::assert_snapshot!(fail(&format!("{HEAD}[limits]\ndepth = 0\n")), @r#"
+            t.toml:5:9: invalid value: integer `0`, expected a whole number from 1 to 2^32 - 1
+             5 | depth = 0
+               |         ^
+        "#);
+        insta::assert_snapshot!(fail(&format!("{HEAD}[limits]\nseconds = -1\n")), @r#"
+            t.toml:5:11: invalid value: integer `-1`, expected a whole number from 1
+             5 | seconds = -1
+               |           ^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nexact = \"\""), @r#"
+            t.toml:6:9: `exact` is empty
+             6 | exact = ""
+               |         ^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nany_of = []"), @r#"
+            t.toml:6:10: `any_of` lists no answer
+             6 | any_of = []
+               |          ^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nany_of = [\"a\", 3]"), @r#"
+            t.toml:6:16: invalid type: integer `3`, expected a string
+             6 | any_of = ["a", 3]
+               |                ^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nnumber = nan"), @r#"
+            t.toml:6:10: `number` must be a finite number
+             6 | number = nan
+               |          ^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nnumber = 1\ntolerance = -0.5"), @r#"
+            t.toml:7:13: `tolerance` must not be negative
+             7 | tolerance = -0.5
+               |             ^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"url\"\npath = \"cart\""), @r#"
+            t.toml:6:8: expected a path that starts with a slash, without query or fragment
+             6 | path = "cart"
+               |        ^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"url\"\nquery = { page = 2 }"), @r#"
+            t.toml:6:18: invalid type: integer `2`, expected a string
+             6 | query = { page = 2 }
+               |                  ^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"page\"\nequals = [[1]]"), @r#"
+            t.toml:6:10: `equals` of a page is text, not array
+             6 | equals = [[1]]
+               |          ^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"sql\"\nstatement = \"s\"\nequals = \"1\""), @r#"
+            t.toml:7:10: `equals` of SQL is a list of rows, such as [["mug", 2]]
+             7 | equals = "1"
+               |          ^^^
+        "#);
+        insta::assert_snapshot!(
+            fail_check("kind = \"sql\"\nstatement = \"s\"\nequals = [[2024-01-05]]"), @r#"
+            t.toml:7:10: a row holds text, numbers and truth values, not datetime `2024-01-05`
+             7 | equals = [[2024-01-05]]
+               |          ^^^^^^^^^^^^^^
+        "#);
+    }
+
+    #[test]
+    fn origins() {
+        let site = |text: &str| super::site(&Spanned::new(0..0, text.to_owned())).ok();
+        let origin = |text: &str| Some(StartSite::Origin(text.to_owned()));
+        assert_eq!(site("http://[::1]:80"), origin("http://[::1]:80"));
+        assert_eq!(site("http://[::1]/"), origin("http://[::1]"));
+        assert_eq!(
+            site("http://127.0.0.1:8080"),
+            origin("http://127.0.0.1:8080")
+        );
+        for bad in [
+            "http://",
+            "http://:80",
+            "http://u:p@h",
+            "ftp://h",
+            "http://a b",
+            "http://a:b:1",
+        ] {
+            assert_eq!(site(bad), None, "{bad}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_input_panics(text: String) {
+            if let Err(error) = parse(&text, "t", "t") {
+                assert!(error.line >= 1 && error.column >= 1 && error.width >= 1);
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+}

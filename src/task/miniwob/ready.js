@@ -1,0 +1,1 @@
+typeof core !== 'undefined' && document.getElementById('sync-task-cover') !== null
