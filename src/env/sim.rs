@@ -166,8 +166,7 @@ impl Shared {
         let mut due = None;
         let printed = action.map(ToString::to_string);
         common.faults.retain_mut(|(when, seen, fault)| {
-            let counts =
-                when.call == call && (when.action.is_none() || when.action == printed);
+            let counts = when.call == call && (when.action.is_none() || when.action == printed);
             *seen += u32::from(counts);
             let now = counts && *seen == when.nth && due.is_none();
             if now {
@@ -495,7 +494,13 @@ macro_rules! troubles {
     )*};
 }
 
-troubles!(ObserveError, ActError, SnapshotError, RestoreError, QueryError);
+troubles!(
+    ObserveError,
+    ActError,
+    SnapshotError,
+    RestoreError,
+    QueryError
+);
 
 impl SimEnv {
     /// What every call begins with: the faults that end it, and the one that it must see to
@@ -708,7 +713,7 @@ impl Environment for SimEnv {
 
 /// Waits at a gate for as long as the context allows.
 async fn pass(gate: &SimGate, cx: &Cx) -> Result<(), Interrupted> {
-    const LONG: Duration = Duration::from_secs(3600);
+    const LONG: Duration = Duration::from_hours(1);
     gate.entered.notify_one();
     cx.bounded(LONG, gate.release.notified()).await
 }
@@ -734,7 +739,12 @@ fn specs() -> Vec<ActionSpec> {
     };
     vec![
         spec("goto", "Follow a link of the page.", "to", true),
-        spec("add", "Add one to a counter of the client.", "counter", true),
+        spec(
+            "add",
+            "Add one to a counter of the client.",
+            "counter",
+            true,
+        ),
         spec("write", "Add one to a key on the server.", "key", true),
         spec("stop", "End the episode with an answer.", "answer", false),
     ]

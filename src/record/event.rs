@@ -6,9 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::search::{Outcome, Request, SearchConfig, Spent, Start, StopReason};
-use crate::types::{
-    Action, Cost, Digest, EdgeId, NodeId, Restored, Seed, Snapshot, Step, Ticket,
-};
+use crate::types::{Action, Cost, Digest, EdgeId, NodeId, Restored, Seed, Snapshot, Step, Ticket};
 
 /// Version of the log's format. A reader refuses a later one.
 pub const LOG_VERSION: u32 = 1;
@@ -245,24 +243,7 @@ pub enum Detail {
         exchanges: Vec<Digest>,
     },
     /// An executed action.
-    Step {
-        /// What became of it; `None` if it was never carried out.
-        step: Option<Step>,
-        /// What it was done to, as rendered.
-        target: Option<String>,
-        /// Where it led.
-        url: Option<String>,
-        /// How the parent state was reached.
-        restored: Option<Restored>,
-        /// Blob: the observation as JSON.
-        observation: Option<Digest>,
-        /// Blob: JPEG.
-        screenshot: Option<Digest>,
-        /// The point to come back to.
-        snapshot: Option<Snapshot>,
-        /// Attempts that failed before, each with the reason.
-        faults: Vec<String>,
-    },
+    Step(Box<StepDetail>),
     /// A judgement.
     Judge {
         /// The critic's name.
@@ -282,15 +263,36 @@ pub enum Detail {
     Dropped,
 }
 
+/// What stood behind a step.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StepDetail {
+    /// What became of it; `None` if it was never carried out.
+    pub step: Option<Step>,
+    /// What it was done to, as rendered.
+    pub target: Option<String>,
+    /// Where it led.
+    pub url: Option<String>,
+    /// How the parent state was reached.
+    pub restored: Option<Restored>,
+    /// Blob: the observation as JSON.
+    pub observation: Option<Digest>,
+    /// Blob: JPEG.
+    pub screenshot: Option<Digest>,
+    /// The point to come back to.
+    pub snapshot: Option<Snapshot>,
+    /// Attempts that failed before, each with the reason.
+    pub faults: Vec<String>,
+}
+
 impl Detail {
     fn blobs(&self) -> Vec<Digest> {
         match self {
             Self::Propose { exchanges, .. } | Self::Judge { exchanges, .. } => exchanges.clone(),
-            Self::Step {
-                observation,
-                screenshot,
-                ..
-            } => [*observation, *screenshot].into_iter().flatten().collect(),
+            Self::Step(step) => [step.observation, step.screenshot]
+                .into_iter()
+                .flatten()
+                .collect(),
             Self::Dropped => Vec::new(),
         }
     }

@@ -22,7 +22,7 @@ mod redact;
 mod replay;
 mod writer;
 
-pub use event::{Detail, Event, EventKind, LOG_VERSION, RunManifest};
+pub use event::{Detail, Event, EventKind, LOG_VERSION, RunManifest, StepDetail};
 pub use reader::{ReadError, Reader};
 pub use redact::{REDACTED, Redactor};
 pub use replay::{Replay, ReplayError, replay};

@@ -88,7 +88,10 @@ impl Redactor {
             }
             Value::Array(items) => items.iter_mut().for_each(|item| self.value(item)),
             Value::Object(map) => {
-                if map.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
+                if map
+                    .keys()
+                    .any(|key| matches!(self.text(key), Cow::Owned(_)))
+                {
                     *map = std::mem::take(map)
                         .into_iter()
                         .map(|(key, item)| (self.text(&key).into_owned(), item))
@@ -197,6 +200,9 @@ mod tests {
     #[test]
     fn a_secret_within_another_leaves_no_rest() {
         let redactor = Redactor::new(["secret-1", "secret-1-long"]);
-        assert_eq!(redactor.text("secret-1-long secret-1"), "[redacted] [redacted]");
+        assert_eq!(
+            redactor.text("secret-1-long secret-1"),
+            "[redacted] [redacted]"
+        );
     }
 }

@@ -135,7 +135,10 @@ impl Replay {
         if self.complete {
             return Err(order("the log goes on after `run_ended`"));
         }
-        let begun = self.search.as_mut().ok_or_else(|| order("it comes before `root`"));
+        let begun = self
+            .search
+            .as_mut()
+            .ok_or_else(|| order("it comes before `root`"));
         match kind {
             EventKind::RunStarted { .. } => return Err(order("a second `run_started`")),
             EventKind::Root { start, .. } => {

@@ -110,7 +110,10 @@ impl Recorder {
         redactor: Redactor,
     ) -> Result<Self, RecordError> {
         Self::create_with(runs, manifest, redactor, |path| {
-            let log: File = OpenOptions::new().append(true).create_new(true).open(path)?;
+            let log: File = OpenOptions::new()
+                .append(true)
+                .create_new(true)
+                .open(path)?;
             Ok(Box::new(log))
         })
     }
@@ -202,7 +205,13 @@ impl Recorder {
             let text = serde_json::to_string(kind).map_err(unwritable)?;
             let mut kind: Value = serde_json::from_str(&text).map_err(unwritable)?;
             self.redactor.value(&mut kind);
-            serde_json::to_vec(&Line { v, seq, ms, kind: &kind }).map_err(unwritable)?
+            serde_json::to_vec(&Line {
+                v,
+                seq,
+                ms,
+                kind: &kind,
+            })
+            .map_err(unwritable)?
         };
         line.push(b'\n');
         if let Err(source) = self.sink.write_all(&line).and_then(|()| self.sink.flush()) {
@@ -329,7 +338,10 @@ fn manifest_toml(
     redactor.value(&mut value);
     let mut table = toml::Table::new();
     table.insert("id".to_owned(), toml::Value::from(id));
-    table.insert("version".to_owned(), toml::Value::from(i64::from(LOG_VERSION)));
+    table.insert(
+        "version".to_owned(),
+        toml::Value::from(i64::from(LOG_VERSION)),
+    );
     if let Some(toml::Value::Table(rest)) = as_toml(value) {
         table.extend(rest);
     }

@@ -11,13 +11,13 @@ use crate::critic::{JudgeError, Judgement};
 use crate::eval::Outcome as Verdicted;
 use crate::llm::ChatError;
 use crate::policy::{Proposal, ProposeError};
-use crate::record::{Detail, EventKind, RecordError, Recorder};
+use crate::record::{Detail, EventKind, RecordError, Recorder, StepDetail};
 use crate::search::{
-    Ask, Outcome, Proposed, Request, Scored, Search, Start, Stepped, StopReason,
+    Ask, EdgeStatus, Outcome, Proposed, Request, Scored, Search, Start, Stepped, StopReason,
 };
 use crate::types::{
-    Action, ActionSpec, Cost, Digest, EdgeId, Exchange, NodeId, Observation, PathStep, Restored,
-    Seed, Snapshot, Step, Ticket,
+    Action, ActionSpec, Cost, Digest, EdgeId, Exchange, NodeId, Observation, PathStep, Seed,
+    SiblingOutcome, Snapshot, Step, Ticket,
 };
 
 use super::commit::{self, Committed};
@@ -153,6 +153,8 @@ struct Driver<'a> {
     states: Vec<NodeState>,
     /// States that were told and have not landed in the tree yet.
     arriving: HashMap<EdgeId, NodeState>,
+    /// Why edges were refused or held: the tree only knows that they were.
+    refusals: HashMap<EdgeId, SiblingOutcome>,
     /// The real actions behind those that the tree and the record hold without their secrets.
     secrets: HashMap<(NodeId, Action), Action>,
     tasks: JoinSet<Done>,
@@ -205,6 +207,7 @@ impl<'a> Driver<'a> {
                 answer: None,
             }],
             arriving: HashMap::new(),
+            refusals: HashMap::new(),
             secrets: HashMap::new(),
             tasks: JoinSet::new(),
             running: HashMap::new(),
@@ -300,7 +303,7 @@ impl<'a> Driver<'a> {
     /// Sends waiting steps to free lanes.
     fn dispatch(&mut self) {
         while let Some(&(ticket, edge)) = self.waiting.front() {
-            let parent = self.search.tree().edge(edge).parent;
+            let parent = self.search.tree().edge(edge).parent();
             let parent = self.state(parent).snapshot.clone();
             let Some(slot) = self.parts.pool.lease(&parent) else {
                 return;
@@ -327,7 +330,7 @@ impl<'a> Driver<'a> {
             goal: Arc::clone(&self.goal),
             actions: Arc::clone(&self.actions),
             state: self.state(node).clone(),
-            siblings: siblings(self.search.tree(), node, &self.states),
+            siblings: siblings(self.search.tree(), node, &self.states, &self.refusals),
             seed: self.parts.job.seed.derive(&format!("{kind}:{ticket}")),
         }
     }
@@ -339,10 +342,11 @@ impl<'a> Driver<'a> {
     /// The action to execute: with its secrets.
     fn real_action(&self, edge: EdgeId) -> Action {
         let edge = self.search.tree().edge(edge);
+        let shown = edge.action();
         if self.secrets.is_empty() {
-            return edge.action.clone();
+            return shown;
         }
-        let key = (edge.parent, edge.action.clone());
+        let key = (edge.parent(), shown);
         self.secrets.get(&key).unwrap_or(&key.1).clone()
     }
 
@@ -355,7 +359,9 @@ impl<'a> Driver<'a> {
     ) -> Result<(), RecordError> {
         self.halted = Some(word);
         self.orders.token().cancel();
-        self.parts.recorder.append(&EventKind::Stopping { reason, note })?;
+        self.parts
+            .recorder
+            .append(&EventKind::Stopping { reason, note })?;
         self.search.stop(reason);
         for (ticket, edge) in std::mem::take(&mut self.waiting) {
             let outcome = Outcome::Failed {
@@ -367,7 +373,8 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Stops the run because a part broke, unless it is being stopped already.
+    /// Stops the run because a part broke, unless it is being stopped already. To be called while
+    /// the order that showed it is still outstanding: a search that is over keeps its own reason.
     fn break_off(&mut self, part: FailurePart, reason: String) -> Result<(), RecordError> {
         if self.halted.is_some() {
             return Ok(());
@@ -394,9 +401,7 @@ impl<'a> Driver<'a> {
                 self.proposed(ticket, request, node, result, ms)
             }
             (Some(Done::Judge(result, ms)), _) => self.judged(ticket, request, result, ms),
-            (Some(Done::Step(done)), Request::Step { edge }) => {
-                self.stepped(ticket, edge, *done)
-            }
+            (Some(Done::Step(done)), Request::Step { edge }) => self.stepped(ticket, edge, *done),
             (None, _) => {
                 if matches!(request, Request::Step { .. }) {
                     // Its lane went down with it.
@@ -493,7 +498,12 @@ impl<'a> Driver<'a> {
                     exchanges,
                 };
                 let value = judgement.value;
-                self.tell(ticket, request, Outcome::Scored(Scored { value, cost }), detail)
+                self.tell(
+                    ticket,
+                    request,
+                    Outcome::Scored(Scored { value, cost }),
+                    detail,
+                )
             }
             Err(JudgeError::Model(error)) => {
                 let detail = Detail::Judge {
@@ -527,27 +537,19 @@ impl<'a> Driver<'a> {
             wall_ms: ms,
             ..Cost::default()
         };
-        self.tell(ticket, request, Outcome::Failed { reason, cost }, detail)?;
-        if cancelled {
-            return Ok(());
+        if !cancelled {
+            self.provider_streak += 1;
+            if lasting(error) {
+                self.break_off(FailurePart::Provider, error.to_string())?;
+            } else if self.provider_streak >= STREAK {
+                let reason = format!("{STREAK} model orders in a row failed; the last: {error}");
+                self.break_off(FailurePart::Provider, reason)?;
+            }
         }
-        self.provider_streak += 1;
-        if lasting(error) {
-            self.break_off(FailurePart::Provider, error.to_string())
-        } else if self.provider_streak >= STREAK {
-            let reason = format!("{STREAK} model orders in a row failed; the last: {error}");
-            self.break_off(FailurePart::Provider, reason)
-        } else {
-            Ok(())
-        }
+        self.tell(ticket, request, Outcome::Failed { reason, cost }, detail)
     }
 
-    fn stepped(
-        &mut self,
-        ticket: Ticket,
-        edge: EdgeId,
-        done: StepDone,
-    ) -> Result<(), RecordError> {
+    fn stepped(&mut self, ticket: Ticket, edge: EdgeId, done: StepDone) -> Result<(), RecordError> {
         let StepDone {
             slot,
             end,
@@ -571,7 +573,7 @@ impl<'a> Driver<'a> {
             self.figures.mismatches += restored.mismatches;
         }
         let tree_edge = self.search.tree().edge(edge);
-        let (parent, action) = (tree_edge.parent, tree_edge.action.clone());
+        let (parent, action) = (tree_edge.parent(), tree_edge.action());
         let from = self.state(parent);
         let target = rendered_target(&from.observation, action.target());
         let mut detail = StepDetail {
@@ -640,11 +642,15 @@ impl<'a> Driver<'a> {
                 cost,
             },
         };
-        self.tell(ticket, Request::Step { edge }, outcome, detail.into())?;
-        match broken {
-            Some(reason) => self.break_off(FailurePart::Environment, reason),
-            None => Ok(()),
+        if let Some(reason) = broken {
+            self.break_off(FailurePart::Environment, reason)?;
         }
+        self.tell(
+            ticket,
+            Request::Step { edge },
+            outcome,
+            Detail::Step(Box::new(detail)),
+        )
     }
 
     /// Logs an outcome, then tells it.
@@ -657,14 +663,23 @@ impl<'a> Driver<'a> {
     ) -> Result<(), RecordError> {
         // What the log cannot hold the search must not know, or it could not be rebuilt.
         let outcome = self.parts.recorder.redactor().clean(outcome);
-        let note = match &outcome {
-            Outcome::Failed { reason, .. } => Some(reason.clone()),
-            Outcome::Stepped(Stepped::Rejected { rejection, .. }) => Some(rejection.to_string()),
-            Outcome::Stepped(Stepped::Held { .. }) => Some("it writes".to_owned()),
-            Outcome::Stepped(Stepped::State { .. })
-            | Outcome::Proposed(_)
-            | Outcome::Scored(_) => None,
+        let (note, refusal) = match &outcome {
+            Outcome::Failed { reason, .. } => (Some(reason.clone()), None),
+            Outcome::Stepped(Stepped::Rejected { rejection, .. }) => (
+                Some(rejection.to_string()),
+                Some(SiblingOutcome::Rejected(rejection.clone())),
+            ),
+            Outcome::Stepped(Stepped::Held { effects, .. }) => (
+                Some("it writes".to_owned()),
+                Some(SiblingOutcome::Held(effects.clone())),
+            ),
+            Outcome::Stepped(Stepped::State { .. }) | Outcome::Proposed(_) | Outcome::Scored(_) => {
+                (None, None)
+            }
         };
+        if let (Request::Step { edge }, Some(refusal)) = (request, refusal) {
+            self.refusals.insert(edge, refusal);
+        }
         let told = EventKind::Told {
             ticket,
             outcome: outcome.clone(),
@@ -694,7 +709,7 @@ impl<'a> Driver<'a> {
             let node = NodeId(u32::try_from(index).expect("node ids are 32 bits wide"));
             let edge = tree
                 .node(node)
-                .incoming
+                .parent()
                 .expect("only the root was not stepped to");
             let state = self
                 .arriving
@@ -703,13 +718,13 @@ impl<'a> Driver<'a> {
             self.states.push(state);
             landed.push(node);
         }
+        // A step that led back to a known state made no node.
+        self.arriving
+            .retain(|&edge, _| tree.edge(edge).status() == EdgeStatus::InFlight);
         landed
     }
 
-    fn keep_exchanges(
-        &mut self,
-        exchanges: &[Exchange],
-    ) -> Result<Vec<Digest>, RecordError> {
+    fn keep_exchanges(&mut self, exchanges: &[Exchange]) -> Result<Vec<Digest>, RecordError> {
         exchanges
             .iter()
             .map(|exchange| self.parts.recorder.json(exchange))
@@ -728,11 +743,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Commits, and reports.
-    async fn finish(
-        mut self,
-        reason: StopReason,
-        begun: Instant,
-    ) -> Result<RunReport, RunError> {
+    async fn finish(mut self, reason: StopReason, begun: Instant) -> Result<RunReport, RunError> {
         let best = self.search.best();
         let spent = self.search.spent();
         let tree_digest = self.search.tree().digest();
@@ -757,28 +768,28 @@ impl<'a> Driver<'a> {
             }
             (None, _) => None,
         };
-        let committed = match why_not {
-            Some(reason) => Committed::not(reason),
-            None => {
-                let plan = commit::Plan {
-                    job: self.parts.job,
-                    env_seed: self.parts.env_seed,
-                    start: self.state(NodeId::ROOT).observation.digest,
-                    steps: edges
-                        .iter()
-                        .map(|&edge| commit::PlannedStep {
-                            edge,
-                            shown: self.search.tree().edge(edge).action.clone(),
-                            action: self.real_action(edge),
-                            expected: self.reached(edge),
-                        })
-                        .collect(),
-                };
-                let search = &self.search;
-                let progress = &mut *self.parts.progress;
-                let mut say = |news: &Progress| progress(news, search);
-                commit::commit(&plan, self.parts.recorder, &mut say, self.parts.cx).await?
-            }
+        let committed = if let Some(reason) = why_not {
+            Committed::not(reason)
+        } else {
+            let plan = commit::Plan {
+                job: self.parts.job,
+                env_seed: self.parts.env_seed,
+                start: self.state(NodeId::ROOT).observation.digest,
+                steps: edges
+                    .iter()
+                    .map(|&edge| commit::PlannedStep {
+                        edge,
+                        shown: self.search.tree().edge(edge).action(),
+                        action: self.real_action(edge),
+                        expected: self.reached(edge),
+                    })
+                    .collect(),
+            };
+            // Exclusive, so that the closure can be sent: a strategy need not be shareable.
+            let search = &mut self.search;
+            let progress = &mut *self.parts.progress;
+            let mut say = move |news: &Progress| progress(news, search);
+            commit::commit(&plan, self.parts.recorder, &mut say, self.parts.cx).await?
         };
         let verdict = committed.verdict(&self.parts.job.checks);
         self.parts.recorder.append(&EventKind::Verdict {
@@ -860,32 +871,4 @@ pub(super) fn keep_screenshot(
 ) -> Result<Option<Digest>, RecordError> {
     let screenshot = observation.screenshot.take();
     screenshot.map(|jpeg| recorder.blob(&jpeg)).transpose()
-}
-
-/// [`Detail::Step`] while it is being put together.
-#[derive(Default)]
-struct StepDetail {
-    step: Option<Step>,
-    target: Option<String>,
-    url: Option<String>,
-    restored: Option<Restored>,
-    observation: Option<Digest>,
-    screenshot: Option<Digest>,
-    snapshot: Option<Snapshot>,
-    faults: Vec<String>,
-}
-
-impl From<StepDetail> for Detail {
-    fn from(detail: StepDetail) -> Self {
-        Self::Step {
-            step: detail.step,
-            target: detail.target,
-            url: detail.url,
-            restored: detail.restored,
-            observation: detail.observation,
-            screenshot: detail.screenshot,
-            snapshot: detail.snapshot,
-            faults: detail.faults,
-        }
-    }
 }

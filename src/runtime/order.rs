@@ -175,9 +175,9 @@ async fn attempt(
     cx: &Cx,
 ) -> Result<StepEnd, Fall> {
     let limits = &order.limits;
-    let restored = restore(lane, &order.parent, limits, cx).await?;
-    *actions += restored.actions;
-    restores.push(restored);
+    let done = restore(lane, &order.parent, limits, cx).await?;
+    *actions += done.actions;
+    restores.push(done);
     let step = act(lane, &order.action, limits, cx).await?;
     let answer = match &step {
         Step::Rejected(rejection) => return Ok(StepEnd::Rejected(rejection.clone())),
@@ -204,7 +204,8 @@ async fn restore(
     cx: &Cx,
 ) -> Result<Restored, RestoreError> {
     let within = cx.within(limits.restore);
-    cx.bounded(limits.restore, lane.restore(to, &within)).await?
+    cx.bounded(limits.restore, lane.restore(to, &within))
+        .await?
 }
 
 /// One action, within its limit.

@@ -1,10 +1,12 @@
 //! States as the driver keeps them, and the views that policies and critics get of them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::search::{EdgeState, Tree};
+use crate::search::{EdgeStatus, Tree};
 use crate::types::{
-    ActionSpec, NodeId, Observation, PathStep, Seed, Sibling, SiblingOutcome, Snapshot, View,
+    ActionSpec, EdgeId, NodeId, Observation, PathStep, Seed, Sibling, SiblingOutcome, Snapshot,
+    View,
 };
 
 /// What the driver knows of a node beyond the tree.
@@ -63,28 +65,37 @@ impl OwnedView {
 }
 
 /// An element as a path shows it: `button "Add to cart"`.
-pub(super) fn rendered_target(observation: &Observation, reference: Option<&str>) -> Option<String> {
+pub(super) fn rendered_target(
+    observation: &Observation,
+    reference: Option<&str>,
+) -> Option<String> {
     let element = observation.element(reference?)?;
     Some(format!("{} {:?}", element.role, element.name))
 }
 
-/// What was tried under a state, in the order in which it was proposed.
-pub(super) fn siblings(tree: &Tree, node: NodeId, states: &[NodeState]) -> Vec<Sibling> {
-    let url = |child: NodeId| {
-        let state = states.get(child.0 as usize);
-        state.map_or_else(String::new, |state| state.observation.url.clone())
-    };
-    let tried = tree.node(node).edges.iter().map(|&id| {
+/// What was tried under a state, in the order in which it was proposed. `refusals` holds what the
+/// tree does not: why edges were refused or held.
+pub(super) fn siblings(
+    tree: &Tree,
+    node: NodeId,
+    states: &[NodeState],
+    refusals: &HashMap<EdgeId, SiblingOutcome>,
+) -> Vec<Sibling> {
+    let tried = tree.edges(node).map(|id| {
         let edge = tree.edge(id);
-        let outcome = match &edge.state {
-            EdgeState::Queued | EdgeState::Running => SiblingOutcome::Queued,
-            EdgeState::Done(child) => SiblingOutcome::Done { url: url(*child) },
-            EdgeState::Rejected(rejection) => SiblingOutcome::Rejected(rejection.clone()),
-            EdgeState::Held(effects) => SiblingOutcome::Held(effects.clone()),
-            EdgeState::Failed(_) => SiblingOutcome::Failed,
+        let outcome = match edge.status() {
+            EdgeStatus::Queued | EdgeStatus::InFlight => SiblingOutcome::Queued,
+            EdgeStatus::Done(to) | EdgeStatus::Loop(to) => SiblingOutcome::Done {
+                url: states[to.0 as usize].observation.url.clone(),
+            },
+            EdgeStatus::Rejected | EdgeStatus::Held => refusals
+                .get(&id)
+                .expect("a refusal is kept before it is told")
+                .clone(),
+            EdgeStatus::Failed => SiblingOutcome::Failed,
         };
         Sibling {
-            action: edge.action.clone(),
+            action: edge.action(),
             outcome,
         }
     });

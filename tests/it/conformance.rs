@@ -3,6 +3,8 @@
 //! [`conforms`] is run on every implementation, with a [`Script`] that says which actions to use
 //! there. It asserts contracts, not figures.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -57,7 +59,10 @@ async fn go(env: &mut dyn Environment, action: &Action, cx: &Cx) -> Observation 
 
 async fn mark(env: &mut dyn Environment, seen: &Observation, cx: &Cx) -> Snapshot {
     let snapshot = env.snapshot(cx).await.unwrap();
-    assert_eq!(snapshot.digest, seen.digest, "a snapshot is of what was observed");
+    assert_eq!(
+        snapshot.digest, seen.digest,
+        "a snapshot is of what was observed"
+    );
     assert!(env.is_at(&snapshot), "the snapshot was just taken");
     // The log keeps it.
     let text = serde_json::to_string(&snapshot).unwrap();
@@ -84,11 +89,18 @@ async fn specs_are_usable(world: &dyn World, cx: &Cx) {
     assert_eq!(names.len(), specs.len(), "names are unique");
     for spec in specs {
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        assert!(spec.name.len() <= 64 && spec.name.chars().all(allowed), "{}", spec.name);
+        assert!(
+            spec.name.len() <= 64 && spec.name.chars().all(allowed),
+            "{}",
+            spec.name
+        );
         assert!(!spec.description.is_empty(), "{}", spec.name);
         assert_eq!(spec.parameters["type"], json!("object"), "{}", spec.name);
     }
-    assert!(specs.iter().any(|spec| spec.terminal), "an episode can be ended");
+    assert!(
+        specs.iter().any(|spec| spec.terminal),
+        "an episode can be ended"
+    );
     env.close(cx).await.unwrap();
 }
 
@@ -138,7 +150,10 @@ async fn restores_are_exact(world: &dyn World, script: &Script, cx: &Cx) {
 
     back(&mut *env, &first, &at_first, cx).await;
     let again = go(&mut *env, &script.second, cx).await;
-    assert_eq!(again.digest, at_second.digest, "the same action from the same state");
+    assert_eq!(
+        again.digest, at_second.digest,
+        "the same action from the same state"
+    );
     back(&mut *env, &start, &at_start, cx).await;
     back(&mut *env, &second, &at_second, cx).await;
     env.close(cx).await.unwrap();
@@ -182,7 +197,10 @@ async fn a_terminal_action_ends_the_episode(world: &dyn World, script: &Script, 
         other => panic!("{}: {other:?}", script.last),
     }
     assert!(look(&mut *env, cx).await.terminal);
-    assert!(matches!(env.query(&Query::Url, cx).await.unwrap(), Value::String(_)));
+    assert!(matches!(
+        env.query(&Query::Url, cx).await.unwrap(),
+        Value::String(_)
+    ));
     env.close(cx).await.unwrap();
 }
 

@@ -1,5 +1,7 @@
 //! The log and its blobs, on good and on failing disks.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use branchline::record::{
     Detail, Event, EventKind, ReadError, Reader, RecordError, Recorder, Redactor, ReplayError,
-    RunManifest, replay,
+    RunManifest, StepDetail, replay,
 };
 use branchline::search::{Outcome, Proposed, Request, Scored, Start, Stepped, StopReason};
 use branchline::types::{
@@ -26,7 +28,10 @@ pub(crate) struct FullDisk {
 impl Write for FullDisk {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.room == 0 {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "no space left on device"));
+            return Err(io::Error::new(
+                io::ErrorKind::StorageFull,
+                "no space left on device",
+            ));
         }
         let some = &bytes[..bytes.len().min(self.room)];
         self.room -= some.len();
@@ -54,18 +59,29 @@ fn recorder(runs: &Path) -> Recorder {
 }
 
 fn read(dir: &Path) -> Vec<EventKind> {
-    Reader::open(dir).unwrap().map(|event| event.unwrap().kind).collect()
+    Reader::open(dir)
+        .unwrap()
+        .map(|event| event.unwrap().kind)
+        .collect()
 }
 
 fn warning(text: &str) -> EventKind {
-    EventKind::Warning { text: text.to_owned() }
+    EventKind::Warning {
+        text: text.to_owned(),
+    }
 }
 
 /// One event of every kind, with everything in it that is hard to write.
 fn every_kind() -> Vec<EventKind> {
     let digest = Digest::of("state");
-    let action = Action::new("fill", json!({ "ref": "3", "text": "a \"quoted\"\nline ✓" }));
-    let snapshot = Snapshot { digest, data: json!({ "deep": [1, { "x": null }] }) };
+    let action = Action::new(
+        "fill",
+        json!({ "ref": "3", "text": "a \"quoted\"\nline ✓" }),
+    );
+    let snapshot = Snapshot {
+        digest,
+        data: json!({ "deep": [1, { "x": null }] }),
+    };
     let effect = Effect {
         kind: EffectKind::Write,
         method: "POST".to_owned(),
@@ -88,10 +104,17 @@ fn every_kind() -> Vec<EventKind> {
         reason: "no such element".to_owned(),
         nearest: vec!["button".to_owned()],
     };
-    let told = |outcome, detail| EventKind::Told { ticket: Ticket(u64::MAX), outcome, detail };
+    let told = |outcome, detail| EventKind::Told {
+        ticket: Ticket(u64::MAX),
+        outcome,
+        detail,
+    };
     vec![
         EventKind::Root {
-            start: Start { digest, terminal: false },
+            start: Start {
+                digest,
+                terminal: false,
+            },
             goal: "buy".to_owned(),
             observation: digest,
             screenshot: Some(digest),
@@ -100,7 +123,10 @@ fn every_kind() -> Vec<EventKind> {
         },
         EventKind::Asked {
             ticket: Ticket(0),
-            request: Request::Propose { node: NodeId(0), width: 3.try_into().unwrap() },
+            request: Request::Propose {
+                node: NodeId(0),
+                width: 3.try_into().unwrap(),
+            },
         },
         told(
             Outcome::Proposed(Proposed {
@@ -118,20 +144,38 @@ fn every_kind() -> Vec<EventKind> {
             },
         ),
         told(
-            Outcome::Stepped(Stepped::State { digest, terminal: true, cost }),
-            Detail::Step {
+            Outcome::Stepped(Stepped::State {
+                digest,
+                terminal: true,
+                cost,
+            }),
+            Detail::Step(Box::new(StepDetail {
                 step: Some(done.clone()),
                 target: Some("button".to_owned()),
                 url: None,
-                restored: Some(Restored { rung: Rung::Replay, mismatches: 1, actions: 2, ms: 3 }),
+                restored: Some(Restored {
+                    rung: Rung::Replay,
+                    mismatches: 1,
+                    actions: 2,
+                    ms: 3,
+                }),
                 observation: Some(digest),
                 screenshot: None,
                 snapshot: Some(snapshot),
                 faults: vec!["died".to_owned()],
-            },
+            })),
         ),
-        told(Outcome::Stepped(Stepped::Rejected { rejection, cost }), Detail::Dropped),
-        told(Outcome::Stepped(Stepped::Held { effects: vec![effect], cost }), Detail::Dropped),
+        told(
+            Outcome::Stepped(Stepped::Rejected { rejection, cost }),
+            Detail::Dropped,
+        ),
+        told(
+            Outcome::Stepped(Stepped::Held {
+                effects: vec![effect],
+                cost,
+            }),
+            Detail::Dropped,
+        ),
         told(
             Outcome::Scored(Scored { value: None, cost }),
             Detail::Judge {
@@ -143,15 +187,26 @@ fn every_kind() -> Vec<EventKind> {
                 exchanges: Vec::new(),
             },
         ),
-        told(Outcome::Failed { reason: "gone".to_owned(), cost }, Detail::Dropped),
-        EventKind::Stopping { reason: StopReason::Time, note: String::new() },
+        told(
+            Outcome::Failed {
+                reason: "gone".to_owned(),
+                cost,
+            },
+            Detail::Dropped,
+        ),
+        EventKind::Stopping {
+            reason: StopReason::Time,
+            note: String::new(),
+        },
         EventKind::SearchEnded {
             reason: StopReason::Time,
             best: Some(NodeId(4)),
             tree: digest,
             spent: branchline::search::Spent::default(),
         },
-        EventKind::CommitStarted { path: vec![EdgeId(1)] },
+        EventKind::CommitStarted {
+            path: vec![EdgeId(1)],
+        },
         EventKind::CommitStep {
             index: 0,
             action: action.clone(),
@@ -168,9 +223,16 @@ fn every_kind() -> Vec<EventKind> {
             got: None,
             reason: "another".to_owned(),
         },
-        EventKind::Verdict { verdict: json!({ "outcome": "solved" }), answer: None },
+        EventKind::Verdict {
+            verdict: json!({ "outcome": "solved" }),
+            answer: None,
+        },
         warning("careful"),
-        EventKind::RunEnded { outcome: "solved".to_owned(), reason: None, cost },
+        EventKind::RunEnded {
+            outcome: "solved".to_owned(),
+            reason: None,
+            cost,
+        },
     ]
 }
 
@@ -198,9 +260,20 @@ fn every_event_reads_back_as_it_was() {
     // Every kind was there, under a name that a reader knows.
     let named: std::collections::BTreeSet<String> = kinds
         .iter()
-        .map(|kind| serde_json::to_value(kind).unwrap()["kind"].as_str().unwrap().to_owned())
+        .map(|kind| {
+            serde_json::to_value(kind).unwrap()["kind"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
-    assert_eq!(named, EventKind::KINDS.iter().map(|&kind| kind.to_owned()).collect());
+    assert_eq!(
+        named,
+        EventKind::KINDS
+            .iter()
+            .map(|&kind| kind.to_owned())
+            .collect()
+    );
 }
 
 proptest! {
@@ -240,7 +313,11 @@ fn a_torn_last_line_is_reported_and_no_event() {
     recorder.append(&warning("two")).unwrap();
     let log = recorder.dir().join("events.jsonl");
     let whole = fs::read(&log).unwrap();
-    let last = whole[..whole.len() - 1].iter().rposition(|&b| b == b'\n').unwrap() + 1;
+    let last = whole[..whole.len() - 1]
+        .iter()
+        .rposition(|&b| b == b'\n')
+        .unwrap()
+        + 1;
     for cut in last..whole.len() {
         fs::write(&log, &whole[..cut]).unwrap();
         let mut reader = Reader::open(recorder.dir()).unwrap();
@@ -262,29 +339,49 @@ fn a_bad_line_in_the_middle_is_an_error_with_its_number() {
     let whole = fs::read_to_string(&log).unwrap();
     let lines: Vec<&str> = whole.lines().collect();
     let error = |third: &str| {
-        fs::write(&log, format!("{}\n{}\n{third}\n{}\n", lines[0], lines[1], lines[3])).unwrap();
+        fs::write(
+            &log,
+            format!("{}\n{}\n{third}\n{}\n", lines[0], lines[1], lines[3]),
+        )
+        .unwrap();
         let mut reader = Reader::open(recorder.dir()).unwrap();
         let error = reader.find_map(Result::err).unwrap();
         assert!(reader.next().is_none(), "nothing follows an error");
         error
     };
-    assert!(matches!(error("{\"v\":1,"), ReadError::Line { line: 3, .. }));
-    assert!(matches!(error(lines[1]), ReadError::Line { line: 3, .. }), "a gap");
+    assert!(matches!(
+        error("{\"v\":1,"),
+        ReadError::Line { line: 3, .. }
+    ));
+    assert!(
+        matches!(error(lines[1]), ReadError::Line { line: 3, .. }),
+        "a gap"
+    );
     assert!(matches!(
         error(r#"{"v":1,"seq":2,"ms":0,"kind":"warning"}"#),
         ReadError::Line { line: 3, .. }
     ));
     assert!(matches!(
         error(r#"{"v":2,"seq":2,"ms":0,"kind":"warning","text":""}"#),
-        ReadError::Version { line: 3, found: 2, .. }
+        ReadError::Version {
+            line: 3,
+            found: 2,
+            ..
+        }
     ));
     let unknown = error(r#"{"v":1,"seq":2,"ms":0,"kind":"dance"}"#);
-    assert!(unknown.to_string().ends_with(
-        "line 3: unknown kind of event `dance` (version 1 of the log's format)"
-    ));
+    assert!(
+        unknown
+            .to_string()
+            .ends_with("line 3: unknown kind of event `dance` (version 1 of the log's format)")
+    );
     // Unknown fields are no error.
     let more = lines[2].replace("\"text\"", "\"later\":1,\"text\"");
-    fs::write(&log, format!("{}\n{}\n{more}\n{}\n", lines[0], lines[1], lines[3])).unwrap();
+    fs::write(
+        &log,
+        format!("{}\n{}\n{more}\n{}\n", lines[0], lines[1], lines[3]),
+    )
+    .unwrap();
     assert_eq!(read(recorder.dir()).len(), 4);
 }
 
@@ -296,7 +393,10 @@ fn a_full_disk_names_the_log_and_what_is_safe() {
     let mut recorder =
         Recorder::create_with(runs.path(), &manifest(), Redactor::default(), move |log| {
             *path.lock().unwrap() = Some(log.to_owned());
-            Ok(Box::new(FullDisk { file: fs::File::create(log)?, room: 700 }))
+            Ok(Box::new(FullDisk {
+                file: fs::File::create(log)?,
+                room: 700,
+            }))
         })
         .unwrap();
     let log = kept.lock().unwrap().clone().unwrap();
@@ -317,8 +417,14 @@ fn a_full_disk_names_the_log_and_what_is_safe() {
         )
     );
     // Nothing is written after the gap, blobs included.
-    assert!(matches!(recorder.append(&warning("")), Err(RecordError::Broken { .. })));
-    assert!(matches!(recorder.blob(b"x"), Err(RecordError::Broken { .. })));
+    assert!(matches!(
+        recorder.append(&warning("")),
+        Err(RecordError::Broken { .. })
+    ));
+    assert!(matches!(
+        recorder.blob(b"x"),
+        Err(RecordError::Broken { .. })
+    ));
     let mut reader = Reader::open(recorder.dir()).unwrap();
     assert_eq!(reader.by_ref().map(Result::unwrap).count() as u64, safe);
     assert!(reader.torn().is_some());
@@ -336,7 +442,10 @@ fn a_place_that_cannot_be_written_is_named() {
     fs::remove_dir_all(recorder.dir().join("blobs")).unwrap();
     fs::write(recorder.dir().join("blobs"), "in the way").unwrap();
     let error = recorder.blob(b"content").unwrap_err();
-    assert!(matches!(error, RecordError::Blob { safe: 1, .. }), "{error}");
+    assert!(
+        matches!(error, RecordError::Blob { safe: 1, .. }),
+        "{error}"
+    );
 }
 
 #[test]
@@ -352,10 +461,16 @@ fn blobs_are_kept_once_and_checked() {
     let path = recorder.dir().join("blobs").join(&name[..2]).join(&name);
     fs::write(&path, "other").unwrap();
     let damaged = reader.blob(digest).unwrap_err().to_string();
-    assert!(damaged.starts_with(&format!("blob {name} is damaged")), "{damaged}");
+    assert!(
+        damaged.starts_with(&format!("blob {name} is damaged")),
+        "{damaged}"
+    );
     fs::remove_file(&path).unwrap();
     let missing = reader.blob(digest).unwrap_err().to_string();
-    assert!(missing.starts_with(&format!("blob {name} is missing")), "{missing}");
+    assert!(
+        missing.starts_with(&format!("blob {name} is missing")),
+        "{missing}"
+    );
 }
 
 #[test]
@@ -366,10 +481,13 @@ fn no_secret_reaches_the_disk() {
         config: json!({ "key": secret }).as_object().unwrap().clone(),
         ..manifest()
     };
-    let mut recorder =
-        Recorder::create(runs.path(), &manifest, Redactor::new([secret])).unwrap();
-    recorder.append(&warning(&format!("the key {secret} was refused"))).unwrap();
-    let blob = recorder.json(&json!({ "header": format!("Bearer {secret}") })).unwrap();
+    let mut recorder = Recorder::create(runs.path(), &manifest, Redactor::new([secret])).unwrap();
+    recorder
+        .append(&warning(&format!("the key {secret} was refused")))
+        .unwrap();
+    let blob = recorder
+        .json(&json!({ "header": format!("Bearer {secret}") }))
+        .unwrap();
     let reader = Reader::open(recorder.dir()).unwrap();
     assert_eq!(
         reader.json::<serde_json::Value>(blob).unwrap(),
@@ -407,9 +525,18 @@ fn logs_that_are_none_are_refused() {
     let rebuilt = replay(recorder.dir()).unwrap();
     assert!(rebuilt.search.is_none() && !rebuilt.complete);
     recorder
-        .append(&EventKind::Stopping { reason: StopReason::Time, note: String::new() })
+        .append(&EventKind::Stopping {
+            reason: StopReason::Time,
+            note: String::new(),
+        })
         .unwrap();
-    assert!(matches!(replay(recorder.dir()), Err(ReplayError::Order { seq: 1, .. })));
+    assert!(matches!(
+        replay(recorder.dir()),
+        Err(ReplayError::Order { seq: 1, .. })
+    ));
     fs::write(recorder.dir().join("events.jsonl"), "").unwrap();
-    assert!(matches!(replay(recorder.dir()), Err(ReplayError::Order { seq: 0, .. })));
+    assert!(matches!(
+        replay(recorder.dir()),
+        Err(ReplayError::Order { seq: 0, .. })
+    ));
 }
