@@ -54,6 +54,15 @@ impl Cx {
         }
     }
 
+    /// The same context under a token of its own: it ends with this one, and can be ended alone.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self {
+            cancel: self.cancel.child_token(),
+            deadline: self.deadline,
+        }
+    }
+
     /// Whether the run is being stopped.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {

@@ -2,8 +2,11 @@
 
 mod architecture;
 mod browser;
+mod conformance;
 mod models;
 mod policies;
+mod record;
+mod runtime;
 mod search_properties;
 mod support;
 mod tasks;

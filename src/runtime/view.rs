@@ -1,0 +1,103 @@
+//! States as the driver keeps them, and the views that policies and critics get of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::search::{EdgeStatus, Tree};
+use crate::types::{
+    ActionSpec, EdgeId, NodeId, Observation, PathStep, Seed, Sibling, SiblingOutcome, Snapshot,
+    View,
+};
+
+/// What the driver knows of a node beyond the tree.
+#[derive(Debug, Clone)]
+pub(super) struct NodeState {
+    pub(super) observation: Arc<Observation>,
+    pub(super) previous: Option<Arc<Observation>>,
+    pub(super) snapshot: Snapshot,
+    /// From the root to here. Only this branch.
+    pub(super) path: Arc<[PathStep]>,
+    pub(super) answer: Option<String>,
+}
+
+impl NodeState {
+    /// The state that `step` led to from here.
+    pub(super) fn child(
+        &self,
+        step: PathStep,
+        observation: Arc<Observation>,
+        snapshot: Snapshot,
+        answer: Option<String>,
+    ) -> Self {
+        Self {
+            observation,
+            previous: Some(Arc::clone(&self.observation)),
+            snapshot,
+            path: self.path.iter().cloned().chain([step]).collect(),
+            answer: answer.or_else(|| self.answer.clone()),
+        }
+    }
+}
+
+/// A [`View`] that owns its parts, to be moved into a worker.
+#[derive(Debug, Clone)]
+pub(super) struct OwnedView {
+    pub(super) goal: Arc<str>,
+    pub(super) actions: Arc<[ActionSpec]>,
+    pub(super) state: NodeState,
+    pub(super) siblings: Vec<Sibling>,
+    pub(super) seed: Seed,
+}
+
+impl OwnedView {
+    pub(super) fn view(&self) -> View<'_> {
+        View {
+            goal: &self.goal,
+            path: &self.state.path,
+            observation: &self.state.observation,
+            previous: self.state.previous.as_deref(),
+            actions: &self.actions,
+            siblings: &self.siblings,
+            answer: self.state.answer.as_deref(),
+            seed: self.seed,
+        }
+    }
+}
+
+/// An element as a path shows it: `button "Add to cart"`.
+pub(super) fn rendered_target(
+    observation: &Observation,
+    reference: Option<&str>,
+) -> Option<String> {
+    let element = observation.element(reference?)?;
+    Some(format!("{} {:?}", element.role, element.name))
+}
+
+/// What was tried under a state, in the order in which it was proposed. `refusals` holds what the
+/// tree does not: why edges were refused or held.
+pub(super) fn siblings(
+    tree: &Tree,
+    node: NodeId,
+    states: &[NodeState],
+    refusals: &HashMap<EdgeId, SiblingOutcome>,
+) -> Vec<Sibling> {
+    let tried = tree.edges(node).map(|id| {
+        let edge = tree.edge(id);
+        let outcome = match edge.status() {
+            EdgeStatus::Queued | EdgeStatus::InFlight => SiblingOutcome::Queued,
+            EdgeStatus::Done(to) | EdgeStatus::Loop(to) => SiblingOutcome::Done {
+                url: states[to.0 as usize].observation.url.clone(),
+            },
+            EdgeStatus::Rejected | EdgeStatus::Held => refusals
+                .get(&id)
+                .expect("a refusal is kept before it is told")
+                .clone(),
+            EdgeStatus::Failed => SiblingOutcome::Failed,
+        };
+        Sibling {
+            action: edge.action(),
+            outcome,
+        }
+    });
+    tried.collect()
+}
