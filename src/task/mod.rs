@@ -55,4 +55,4 @@ mod spec;
 pub use data::data_dir;
 pub use format::{FormatError, parse};
 pub use load::{TaskError, load, load_in};
-pub use spec::{EnvKind, Episode, Limits, StartSite, StartSpec, Task};
+pub use spec::{EnvKind, Limits, StartSite, StartSpec, Task};

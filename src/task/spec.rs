@@ -4,6 +4,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 
 use serde::{Deserialize, Serialize};
 
+use crate::env::episode::Episode;
 use crate::eval::Check;
 use crate::types::Writes;
 
@@ -72,24 +73,4 @@ pub struct Limits {
     pub tokens: Option<NonZeroU64>,
     /// Wall time in seconds.
     pub seconds: Option<NonZeroU64>,
-}
-
-/// How the browser environment starts and reads an episode: JavaScript expressions for the main
-/// world of the top page (`Runtime.evaluate`, result by value). None of them throws on a page that
-/// is no episode, except `begin`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Episode {
-    /// The seed that `begin` uses.
-    pub seed: u64,
-    /// True once the page has loaded and waits to be started. Poll it.
-    pub ready: String,
-    /// Starts the episode; true. Evaluate once after every load of the page, never twice.
-    pub begin: String,
-    /// The goal as a string, or null until the page is ready to be used. Poll it after `begin`:
-    /// until then the state is not the start state.
-    pub goal: String,
-    /// Whether the episode that `begin` started is over.
-    pub done: String,
-    /// Its reward as a number once it is over, else null.
-    pub reward: String,
 }

@@ -586,6 +586,7 @@ async fn browser_runs_a_page_of_episodes() {
         <script>window.core={start(){cover.hidden=true;window.goalText='Press Win';}}</script>"#;
     let pages = Pages::serve(&[("/", page)]).await;
     let episode = Episode {
+        seed: 1,
         ready: "window.core".to_owned(),
         begin: "core.start()".to_owned(),
         goal: "window.goalText || null".to_owned(),

@@ -29,7 +29,7 @@ mod world;
 pub use actions::action_specs;
 pub use connection::{CdpError, Connection};
 pub use environment::Browser;
-pub use find::{BrowserBinary, BrowserKind, browser_version, find_browser};
+pub use find::{BrowserBinary, BrowserKind, VersionError, browser_version, find_browser};
 pub use launch::{Chromium, LaunchError};
 pub use observe::render;
 pub use transport::{Transport, TransportError, WebSocket};

@@ -1,6 +1,6 @@
 //! The JavaScript of an episode.
 
-use crate::task::Episode;
+use crate::env::episode::Episode;
 
 /// How to run an episode with this seed. Seeds above 2^53 - 1 are not numbers in JavaScript and
 /// would fall together; [`super::tasks`] refuses them.
@@ -14,6 +14,8 @@ pub fn episode(seed: u64) -> Episode {
         goal: text(include_str!("goal.js")),
         done: text(include_str!("done.js")),
         reward: text(include_str!("reward.js")),
+        // The timer, the reward of the last episode (ground truth) and the pointer trail.
+        hide: "#reward-display, #click-canvas, #sync-task-cover".to_owned(),
     }
 }
 
