@@ -1,6 +1,8 @@
-//! The integration tests: one binary, one file per part.
+//! The integration tests: one binary, one file a subject.
 
+mod architecture;
 mod conformance;
 mod record;
 mod runtime;
+mod search_properties;
 mod tasks;
