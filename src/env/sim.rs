@@ -178,7 +178,7 @@ impl Shared {
     }
 }
 
-/// The world: a factory of [`SimEnv`]s. Clones share everything.
+/// The world: a factory of in-memory environments. Clones share everything.
 #[derive(Debug, Clone)]
 pub struct SimWorld {
     shared: Arc<Shared>,
@@ -748,4 +748,94 @@ fn specs() -> Vec<ActionSpec> {
         spec("write", "Add one to a key on the server.", "key", true),
         spec("stop", "End the episode with an answer.", "answer", false),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::Fault;
+
+    async fn opened(world: &SimWorld) -> Box<dyn Environment> {
+        world.open(Seed(1), &Cx::default()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn misuse_is_an_error() {
+        let cx = Cx::default();
+        let world = SimWorld::builder("home").build();
+        let mut env = opened(&world).await;
+        assert!(env.snapshot(&cx).await.is_err(), "nothing was observed");
+        env.observe(&cx).await.unwrap();
+        let snapshot = env.snapshot(&cx).await.unwrap();
+        let mut stranger = opened(&SimWorld::builder("home").build()).await;
+        let foreign = stranger.restore(&snapshot, &cx).await;
+        assert!(matches!(foreign, Err(RestoreError::Unrestorable(_))));
+
+        let add = Action::new("add", json!({ "counter": "n" }));
+        env.act(&add, &cx).await.unwrap();
+        assert!(env.snapshot(&cx).await.is_err(), "observed before the act");
+
+        let crash = SimFault::Crash("bang".to_owned());
+        world.fault(SimWhen::call(SimCall::Act, 1), crash);
+        let died = env.act(&add, &cx).await.unwrap_err();
+        assert_eq!(died.fault(), Fault::InstanceLost);
+        let after = env.restore(&snapshot, &cx).await;
+        assert!(matches!(after, Err(RestoreError::Lost(_))));
+        assert!(!env.is_at(&snapshot));
+    }
+
+    #[tokio::test]
+    async fn a_cut_off_act_poisons_until_a_restore() {
+        let cx = Cx::default();
+        let world = SimWorld::builder("home").build();
+        let mut env = opened(&world).await;
+        let before = env.observe(&cx).await.unwrap();
+        let snapshot = env.snapshot(&cx).await.unwrap();
+        let gate = SimFault::Gate(SimGate::default());
+        world.fault(SimWhen::call(SimCall::Act, 1), gate);
+        let add = Action::new("add", json!({ "counter": "n" }));
+        let limit = Duration::from_millis(1);
+        assert!(cx.bounded(limit, env.act(&add, &cx)).await.is_err());
+        assert!(env.observe(&cx).await.is_err());
+        assert!(!env.is_at(&snapshot));
+        let restored = env.restore(&snapshot, &cx).await.unwrap();
+        assert_eq!(restored.rung, Rung::Copy);
+        assert_eq!(env.observe(&cx).await.unwrap(), before);
+    }
+
+    #[tokio::test]
+    async fn writes_follow_the_policy() {
+        let cx = Cx::default();
+        let write = Action::new("write", json!({ "key": "k" }));
+        let after = |writes: Writes| {
+            let (cx, write) = (cx.clone(), write.clone());
+            async move {
+                let world = SimWorld::builder("home").writes(writes).build();
+                let mut env = opened(&world).await;
+                env.observe(&cx).await.unwrap();
+                let snapshot = env.snapshot(&cx).await.unwrap();
+                let step = env.act(&write, &cx).await.unwrap();
+                let held = matches!(step, Step::Held { .. });
+                let back = env.restore(&snapshot, &cx).await.is_ok();
+                let rows = opened(&world)
+                    .await
+                    .query(
+                        &Query::Sql {
+                            statement: String::new(),
+                        },
+                        &cx,
+                    )
+                    .await
+                    .unwrap();
+                (held, back, rows)
+            }
+        };
+        assert_eq!(after(Writes::Hold).await, (true, true, json!([])));
+        assert_eq!(after(Writes::Session).await, (false, true, json!([])));
+        assert_eq!(after(Writes::Checkpoint).await, (false, true, json!([])));
+        assert_eq!(
+            after(Writes::Allow).await,
+            (false, false, json!([["k", 1]]))
+        );
+    }
 }

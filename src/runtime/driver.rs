@@ -763,6 +763,9 @@ impl<'a> Driver<'a> {
         let why_not = match (&self.failure, reason) {
             (Some(failure), _) => Some(failure.reason.clone()),
             (None, StopReason::Interrupted) => Some("the run was interrupted".to_owned()),
+            (None, StopReason::Failed) => {
+                Some("the strategy asked for something impossible".to_owned())
+            }
             (None, _) if best.is_none() && self.parts.job.checks.is_empty() => {
                 Some("there is nothing to commit".to_owned())
             }

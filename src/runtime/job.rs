@@ -36,7 +36,9 @@ pub struct Job {
     pub limits: RunLimits,
     /// Seed of the run; environments and samples derive theirs from it.
     pub seed: Seed,
-    /// How often an order is tried again after a fault of the environment.
+    /// How often an order is tried again after a fault of the environment. Each attempt starts
+    /// from the restored parent state; only where nothing undoes writes
+    /// ([`Writes::Allow`](crate::types::Writes)) may a write be sent twice.
     pub retries: u8,
 }
 

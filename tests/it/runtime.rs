@@ -5,6 +5,7 @@
 use std::fs;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use branchline::eval::{AnswerTest, Check, CheckOutcome, Outcome as Verdicted};
 use branchline::llm::ChatError;
 use branchline::policy::{Policy, Proposal, ProposeError};
 use branchline::record::{
-    EventKind, ReadError, Reader, RecordError, Recorder, Redactor, Replay, ReplayError,
+    Detail, EventKind, ReadError, Reader, RecordError, Recorder, Redactor, Replay, ReplayError,
     RunManifest, replay,
 };
 use branchline::runtime::{
@@ -26,7 +27,7 @@ use branchline::search::{
     Budget, Order, Outcome, Request, Search, SearchConfig, StopReason, StrategyKind,
 };
 use branchline::types::{
-    Action, Candidate, Rung, Seed, Sibling, SiblingOutcome, UnitF32, View, Writes,
+    Action, Candidate, Cost, Exchange, Rung, Seed, Sibling, SiblingOutcome, UnitF32, View, Writes,
 };
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +42,7 @@ struct ScriptedCritic(Box<Judge>);
 
 #[async_trait]
 impl Policy for ScriptedPolicy {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "scripted"
     }
 
@@ -69,7 +70,7 @@ impl Policy for ScriptedPolicy {
 
 #[async_trait]
 impl Critic for ScriptedCritic {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "scripted"
     }
 
@@ -80,7 +81,7 @@ impl Critic for ScriptedCritic {
             samples: 1,
             unreadable: 0,
             rationale: view.observation.title.clone(),
-            cost: branchline::types::Cost::default(),
+            cost: Cost::default(),
             exchanges: Vec::new(),
         })
     }
@@ -186,7 +187,9 @@ async fn ran_with(
 ) -> Ran {
     let runs = tempfile::tempdir().unwrap();
     let recorder = Recorder::create(runs.path(), &manifest(&job), redactor).unwrap();
-    let report = run(job, recorder, watch, cx).await.unwrap();
+    let running: Pin<Box<dyn Future<Output = _> + Send + '_>> =
+        Box::pin(run(job, recorder, watch, cx));
+    let report = running.await.unwrap();
     let replay = replay(&report.dir).unwrap();
     assert!(replay.complete);
     assert_eq!(replay.ended, Some(report.reason));
@@ -286,7 +289,7 @@ async fn a_run_searches_commits_and_is_judged() {
             "3/3 stop(answer: \"b2\")"
         ]
     );
-    assert_eq!(ran.replay.events as usize, ran.events.len());
+    assert_eq!(ran.replay.events, ran.events.len() as u64);
     assert_closed(&world);
 }
 
@@ -338,7 +341,7 @@ async fn reordered(order: Order, workers: usize) -> Ran {
     ran
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn by_ticket_the_tree_does_not_depend_on_the_workers() {
     let one = reordered(Order::Ticket, 1).await;
     let four = reordered(Order::Ticket, 4).await;
@@ -354,7 +357,7 @@ async fn by_ticket_the_tree_does_not_depend_on_the_workers() {
     assert!(!order(&four).is_sorted(), "the gate reordered the arrivals");
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn by_arrival_the_log_still_rebuilds_the_tree() {
     let ran = reordered(Order::Arrival, 4).await;
     assert_eq!(ran.report.verdict.outcome, Verdicted::Solved);
@@ -579,30 +582,109 @@ async fn a_refused_key_ends_the_run_without_a_score() {
     assert_closed(&world);
 }
 
+/// A critic that cannot be reached for the first `times` states below the root.
+fn unreachable_critic(times: u32) -> Arc<dyn Critic> {
+    let left = Mutex::new(times);
+    Arc::new(ScriptedCritic(Box::new(move |view| {
+        let mut left = left.lock().unwrap();
+        if view.path.is_empty() || *left == 0 {
+            return Ok(Some(value(view)));
+        }
+        *left -= 1;
+        Err(JudgeError::Model(ChatError::Unreachable {
+            url: "http://model".to_owned(),
+            reason: "refused".to_owned(),
+        }))
+    })))
+}
+
 #[tokio::test]
 async fn a_provider_that_fails_three_times_in_a_row_ends_the_run() {
     let world = pages().build();
     let mut job = job(&world);
-    let calls = Mutex::new(0);
+    job.critic = unreachable_critic(u32::MAX);
+    let ran = quiet(job).await;
+    assert_eq!(ran.report.reason, StopReason::Failed);
+    let failure = ran.report.failure.clone().unwrap();
+    assert_eq!(failure.part, FailurePart::Provider);
+    assert_eq!(
+        failure.reason,
+        "3 model orders in a row failed; the last: cannot reach the model at http://model: refused"
+    );
+    assert_eq!(uncommitted(&ran), failure.reason);
+    let search = ran.replay.search.as_ref().unwrap();
+    let scored = |node| search.tree().node(node).value().is_some();
+    assert!(search.tree().nodes().skip(1).all(|node| !scored(node)));
+    assert_closed(&world);
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_now_and_then_only_closes_states() {
+    let world = pages().build();
+    let mut job = job(&world);
+    job.critic = unreachable_critic(1);
+    let ran = quiet(job).await;
+    assert_eq!(
+        failures(&ran),
+        ["cannot reach the model at http://model: refused"]
+    );
+    assert_eq!(ran.report.failure, None);
+    assert_eq!(ran.report.verdict.outcome, Verdicted::Solved);
+}
+
+#[tokio::test]
+async fn a_policy_without_a_usable_reply_closes_its_state_and_keeps_the_exchange() {
+    let world = pages().build();
+    let mut job = job(&world);
+    let exchange = Exchange {
+        request: json!({ "prompt": "what now?" }),
+        reply: json!("let me think"),
+        cost: Cost::default(),
+    };
+    let cost = Cost {
+        model_calls: 2,
+        input_tokens: 30,
+        ..Cost::default()
+    };
+    let kept = exchange.clone();
     job.policy = Arc::new(ScriptedPolicy(Box::new(move |view| {
-        let mut calls = calls.lock().unwrap();
-        *calls += 1;
-        if *calls == 1 {
+        if view.observation.title != "a" {
             return Ok(follow(view));
         }
-        Err(ProposeError::Model(ChatError::Malformed(
-            "half a reply".to_owned(),
-        )))
+        Err(ProposeError::Unusable {
+            tries: 2,
+            last: "prose".to_owned(),
+            cost,
+            exchanges: vec![kept.clone()],
+        })
     })));
-    job.critic = critic(|_| None);
-    job.search.in_flight = NonZeroU8::MIN;
+    job.critic = critic(|view| {
+        let first = view.observation.title == "a";
+        Some(if first { 0.9 } else { value(view) })
+    });
     let ran = quiet(job).await;
-    // Abstentions are answers: only failures in a row count.
-    let reason = "the model endpoint answered no chat completion: half a reply";
-    assert!(failures(&ran).iter().all(|&failure| failure == reason));
-    assert!(!failures(&ran).is_empty());
-    assert_ne!(ran.report.reason, StopReason::Solved);
-    assert_closed(&world);
+    assert_eq!(
+        failures(&ran),
+        ["no usable action in 2 replies; the last: prose"]
+    );
+    assert_eq!(
+        ran.report.spent.cost.input_tokens, 30,
+        "what was spent counts"
+    );
+    let blobs: Vec<Exchange> = ran
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::Told {
+                detail: Detail::Propose { exchanges, .. },
+                ..
+            } => Some(exchanges),
+            _ => None,
+        })
+        .flatten()
+        .map(|&blob| Reader::open(&ran.report.dir).unwrap().json(blob).unwrap())
+        .collect();
+    assert_eq!(blobs, [exchange]);
 }
 
 #[tokio::test]
@@ -794,7 +876,7 @@ async fn a_world_that_does_not_open_is_an_error_and_logged() {
         Some(&EventKind::RunEnded {
             outcome: "failed".to_owned(),
             reason: Some(error.to_string()),
-            cost: branchline::types::Cost::default(),
+            cost: Cost::default(),
         })
     );
     assert_eq!(world.stats().opened, 0);
@@ -849,10 +931,13 @@ async fn a_single_path_never_leaves_its_live_lane() {
     assert_eq!(world.stats().opened, 2, "one to search, one to commit");
 }
 
+/// Where a proposal was asked for, on which path, and what had been tried there.
+type Seen = Vec<(String, Vec<String>, Vec<Sibling>)>;
+
 #[tokio::test]
 async fn views_hold_their_own_branch_and_what_was_tried() {
     let world = pages().build();
-    let seen: Arc<Mutex<Vec<(String, Vec<String>, Vec<Sibling>)>>> = Arc::default();
+    let seen: Arc<Mutex<Seen>> = Arc::default();
     let log = Arc::clone(&seen);
     let mut job = job(&world);
     job.search.strategy = StrategyKind::Greedy;
@@ -951,7 +1036,7 @@ async fn a_log_replays_to_wherever_it_was_cut() {
         let half = &lines[count][..lines[count].len() / 2];
         fs::write(&log, lines[..count].concat() + half).unwrap();
         let rebuilt = replay(&ran.report.dir).unwrap();
-        assert_eq!(rebuilt.events as usize, count);
+        assert_eq!(rebuilt.events, count as u64);
         assert!(rebuilt.torn.is_some() && !rebuilt.complete);
     }
 
