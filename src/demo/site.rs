@@ -3,9 +3,11 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -111,24 +113,58 @@ impl SiteInstance for DemoInstance {
             verb: "answer SQL",
             reason,
         };
-        let shop = Arc::clone(&self.shop);
-        let statement = statement.to_owned();
-        let asking = tokio::task::spawn_blocking(move || rows(&shop, &statement));
+        let cancel = CancellationToken::new();
+        let asking = tokio::spawn(watched(
+            Arc::clone(&self.shop),
+            statement.to_owned(),
+            cancel.clone(),
+        ));
+        // However this call ends, also by being dropped, the statement ends too.
+        let _guard = cancel.drop_guard();
         match cx.bounded(SQL_LIMIT, asking).await {
             Ok(Ok(answer)) => answer.map_err(failed),
             Ok(Err(died)) => Err(failed(died.to_string())),
-            Err(interrupted) => {
-                self.shop.interrupt();
-                Err(failed(interrupted.to_string()))
+            Err(interrupted) => Err(failed(interrupted.to_string())),
+        }
+    }
+}
+
+/// Runs a statement on a thread of its own until it is done or `cancel` is cancelled.
+async fn watched(
+    shop: Arc<Shop>,
+    statement: String,
+    cancel: CancellationToken,
+) -> Result<Value, String> {
+    let running = Arc::new(AtomicBool::new(false));
+    let mut asking = tokio::task::spawn_blocking({
+        let (shop, cancel, running) = (Arc::clone(&shop), cancel.clone(), Arc::clone(&running));
+        move || {
+            let db = shop.lock();
+            running.store(true, Ordering::SeqCst);
+            if cancel.is_cancelled() {
+                return Err("the question was withdrawn".to_owned());
             }
+            rows(&db, &statement)
+        }
+    });
+    tokio::select! {
+        done = &mut asking => return done.unwrap_or_else(|died| Err(died.to_string())),
+        () = cancel.cancelled() => {}
+    }
+    // An interrupt before the statement's first step has no effect: repeat it until it had one.
+    loop {
+        if running.load(Ordering::SeqCst) {
+            shop.interrupt();
+        }
+        if let Ok(done) = tokio::time::timeout(Duration::from_millis(2), &mut asking).await {
+            return done.unwrap_or_else(|died| Err(died.to_string()));
         }
     }
 }
 
 /// The rows of one read-only statement, as arrays.
-fn rows(shop: &Shop, statement: &str) -> Result<Value, String> {
+fn rows(db: &Connection, statement: &str) -> Result<Value, String> {
     let words = |error: rusqlite::Error| error.to_string();
-    let db = shop.lock();
     let mut prepared = db.prepare(statement).map_err(words)?;
     let columns = prepared.column_count();
     // `readonly` alone would let transaction control and ATTACH pass: they give no columns. Most
@@ -216,7 +252,7 @@ mod tests {
 
     #[test]
     fn rows_come_as_arrays_of_plain_values() {
-        let got = rows(&shop(), "select 1, 2.5, 'x', null").unwrap();
+        let got = rows(&shop().lock(), "select 1, 2.5, 'x', null").unwrap();
         assert_eq!(got, serde_json::json!([[1, 2.5, "x", null]]));
     }
 
@@ -234,9 +270,9 @@ mod tests {
             "selec 1",
             "",
         ] {
-            assert!(rows(&shop, bad).is_err(), "{bad}");
+            assert!(rows(&shop.lock(), bad).is_err(), "{bad}");
         }
-        let orders = rows(&shop, "select count(*) from orders").unwrap();
+        let orders = rows(&shop.lock(), "select count(*) from orders").unwrap();
         assert_eq!(orders, serde_json::json!([[5]]));
     }
 
@@ -244,14 +280,14 @@ mod tests {
     fn a_flood_of_rows_is_refused() {
         let endless =
             "with recursive n(i) as (select 1 union all select i + 1 from n) select i from n";
-        let error = rows(&shop(), endless).unwrap_err();
+        let error = rows(&shop().lock(), endless).unwrap_err();
         assert!(error.contains("10000 rows"), "{error}");
     }
 
     #[test]
     fn reset_puts_everything_back() {
         let shop = shop();
-        let dump = || rows(&shop, "select * from meta").unwrap();
+        let dump = || rows(&shop.lock(), "select * from meta").unwrap();
         let before = dump();
         shop.lock()
             .execute_batch(
@@ -261,7 +297,7 @@ mod tests {
         assert_ne!(dump(), before);
         shop.reset().unwrap();
         assert_eq!(dump(), before);
-        let orders = rows(&shop, "select count(*) from orders").unwrap();
+        let orders = rows(&shop.lock(), "select count(*) from orders").unwrap();
         assert_eq!(orders, serde_json::json!([[5]]));
     }
 }
