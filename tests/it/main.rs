@@ -3,6 +3,7 @@
 mod architecture;
 mod browser;
 mod conformance;
+mod demo_shop;
 mod models;
 mod policies;
 mod record;

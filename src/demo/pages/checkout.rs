@@ -1,0 +1,444 @@
+//! From the cart to an order: one form, one look at it, one button.
+
+use axum::http::StatusCode;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::cart::line_name;
+use crate::demo::html::{Html, html};
+use crate::demo::layout::{alert, csrf, field, sum_row};
+use crate::demo::store::{self, CartLine, Cents, long_day};
+use crate::demo::visit::{Answer, Refusal, Reply, User, Visit, number};
+
+/// Where it goes, how, and with which voucher.
+#[derive(Debug, Clone, Default)]
+struct Draft {
+    name: String,
+    street: String,
+    postcode: String,
+    city: String,
+    country: String,
+    shipping: String,
+    coupon: String,
+}
+
+impl Draft {
+    fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: row.get(0)?,
+            street: row.get(1)?,
+            postcode: row.get(2)?,
+            city: row.get(3)?,
+            country: row.get(4)?,
+            shipping: row.get(5)?,
+            coupon: row.get(6)?,
+        })
+    }
+
+    fn of_form(visit: &Visit<'_>) -> Self {
+        let get = |name: &str| visit.field(name).chars().take(120).collect();
+        Self {
+            name: get("name"),
+            street: get("street"),
+            postcode: get("postcode"),
+            city: get("city"),
+            country: get("country"),
+            shipping: get("shipping"),
+            coupon: visit
+                .field("coupon")
+                .chars()
+                .take(40)
+                .collect::<String>()
+                .to_uppercase(),
+        }
+    }
+}
+
+/// The draft of this session, if the form was filled in.
+fn saved(visit: &Visit<'_>) -> rusqlite::Result<Option<Draft>> {
+    visit
+        .db
+        .prepare_cached(
+            "select name, street, postcode, city, country, shipping, coupon from drafts
+             where session_id = ?1",
+        )?
+        .query_row([&visit.session.id], Draft::of_row)
+        .optional()
+}
+
+/// A way to send things.
+struct Shipping {
+    code: String,
+    name: String,
+    promise: String,
+    cents: Cents,
+    max_grams: i64,
+    bulky: bool,
+    coupons: bool,
+}
+
+fn shippings(visit: &Visit<'_>) -> rusqlite::Result<Vec<Shipping>> {
+    visit
+        .db
+        .prepare_cached(
+            "select code, name, promise, cents, max_grams, bulky, coupons from shipping
+             order by position",
+        )?
+        .query_map([], |row| {
+            Ok(Shipping {
+                code: row.get(0)?,
+                name: row.get(1)?,
+                promise: row.get(2)?,
+                cents: Cents(row.get(3)?),
+                max_grams: row.get(4)?,
+                bulky: row.get(5)?,
+                coupons: row.get(6)?,
+            })
+        })?
+        .collect()
+}
+
+/// A draft that can become an order, with its sums.
+struct Offer {
+    shipping: Shipping,
+    subtotal: Cents,
+    discount: Cents,
+    total: Cents,
+}
+
+/// Checks a draft against the cart: what it would cost, or what is in the way.
+fn offer(
+    visit: &Visit<'_>,
+    draft: &Draft,
+    lines: &[CartLine],
+) -> rusqlite::Result<Result<Offer, String>> {
+    let address = [
+        ("name", &draft.name),
+        ("street", &draft.street),
+        ("postcode", &draft.postcode),
+        ("city", &draft.city),
+        ("country", &draft.country),
+    ];
+    if let Some((missing, _)) = address.iter().find(|(_, value)| value.is_empty()) {
+        return Ok(Err(format!("Please complete the address: {missing}.")));
+    }
+    let Some(shipping) = shippings(visit)?
+        .into_iter()
+        .find(|shipping| shipping.code == draft.shipping)
+    else {
+        return Ok(Err("Please choose how we shall send it.".to_owned()));
+    };
+    if let Some(line) = lines.iter().find(|line| line.bulky && !shipping.bulky) {
+        return Ok(Err(format!(
+            "{} does not take oversize pieces ({}). Please choose another way.",
+            shipping.name, line.name
+        )));
+    }
+    let grams: i64 = lines.iter().map(|line| line.grams * line.qty).sum();
+    if grams > shipping.max_grams {
+        return Ok(Err(format!(
+            "{} takes at most {} kg, and your cart weighs {}.{} kg. Please choose another way.",
+            shipping.name,
+            shipping.max_grams / 1000,
+            grams / 1000,
+            grams % 1000 / 100,
+        )));
+    }
+    if let Some(line) = lines.iter().find(|line| line.qty > line.stock) {
+        return Ok(Err(format!(
+            "We have only {} of {} left.",
+            line.stock,
+            line_name(&line.name, &line.label, &line.note)
+        )));
+    }
+    let percent = match coupon(visit, draft, &shipping)? {
+        Ok(percent) => percent,
+        Err(why) => return Ok(Err(why)),
+    };
+    let subtotal = store::subtotal(lines);
+    let discount = Cents(subtotal.0 * percent / 100);
+    Ok(Ok(Offer {
+        total: Cents(subtotal.0 - discount.0 + shipping.cents.0),
+        shipping,
+        subtotal,
+        discount,
+    }))
+}
+
+/// What a voucher takes off, in percent.
+fn coupon(
+    visit: &Visit<'_>,
+    draft: &Draft,
+    shipping: &Shipping,
+) -> rusqlite::Result<Result<i64, String>> {
+    if draft.coupon.is_empty() {
+        return Ok(Ok(0));
+    }
+    let known: Option<(i64, String)> = visit
+        .db
+        .prepare_cached("select percent, valid_until from coupons where code = ?1")?
+        .query_row([&draft.coupon], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((percent, until)) = known else {
+        return Ok(Err(format!("There is no voucher code {}.", draft.coupon)));
+    };
+    if until < store::today(visit.db)? {
+        return Ok(Err(format!(
+            "The voucher code {} ended on {}.",
+            draft.coupon,
+            long_day(&until)
+        )));
+    }
+    if !shipping.coupons {
+        return Ok(Err(format!(
+            "Voucher codes cannot be combined with {}. Please choose another way or leave the code out.",
+            shipping.name
+        )));
+    }
+    Ok(Ok(percent))
+}
+
+/// The customer and what is in the cart; an empty one leads back to it.
+fn ready(visit: &Visit<'_>) -> Result<(User, Vec<CartLine>), Refusal> {
+    let user = visit.customer("/checkout")?;
+    let lines = store::cart(visit.db, &visit.owner())?;
+    Ok((user, lines))
+}
+
+/// `GET /checkout`
+pub(in crate::demo) fn checkout(visit: &mut Visit<'_>) -> Answer {
+    let (user, lines) = ready(visit)?;
+    if lines.is_empty() {
+        return Reply::see_other("/cart");
+    }
+    let draft = match saved(visit)? {
+        Some(draft) => draft,
+        None => visit
+            .db
+            .prepare_cached(
+                "select name, street, postcode, city, country, 'letter', '' from users where id = ?1",
+            )?
+            .query_row([user.id], Draft::of_row)?,
+    };
+    form(visit, StatusCode::OK, &draft, &lines, None)
+}
+
+fn form(
+    visit: &Visit<'_>,
+    status: StatusCode,
+    draft: &Draft,
+    lines: &[CartLine],
+    why: Option<&str>,
+) -> Answer {
+    let ways: Html = shippings(visit)?
+        .iter()
+        .map(|way| {
+            html!(
+                "<p class=\"choice\"><label><input type=\"radio\" name=\"shipping\" value=\"{code}\"{on}> \
+                 {name}, {cents}, {promise}</label></p>",
+                code = way.code,
+                on = Html::fixed(if way.code == draft.shipping { " checked" } else { "" }),
+                name = way.name,
+                cents = way.cents,
+                promise = way.promise,
+            )
+        })
+        .collect();
+    let text = |label: &str, name: &str, value: &str| {
+        field(label, name, "text", value, "maxlength=\"120\"")
+    };
+    let body = html!(
+        "<h1>Checkout</h1>{why}<div class=\"browse right\"><form method=\"post\" action=\"/checkout\">{csrf}\
+         <fieldset><legend>Delivery address</legend>{name}{street}{postcode}{city}{country}</fieldset>\
+         <fieldset><legend>Shipping</legend>{ways}</fieldset>\
+         <fieldset><legend>Voucher</legend>{coupon}</fieldset>\
+         <button>Review order</button></form><aside class=\"panel\"><h2>Your order</h2>{lines}\
+         <p class=\"total\">Subtotal {subtotal}</p></aside></div>",
+        why = why.map(alert),
+        csrf = csrf(visit),
+        name = text("Name", "name", &draft.name),
+        street = text("Street", "street", &draft.street),
+        postcode = text("Postcode", "postcode", &draft.postcode),
+        city = text("City", "city", &draft.city),
+        country = text("Country", "country", &draft.country),
+        ways = ways,
+        coupon = text("Voucher code", "coupon", &draft.coupon),
+        lines = short_list(lines),
+        subtotal = store::subtotal(lines),
+    );
+    Reply::page_with(status, "Checkout", body)
+}
+
+fn short_list(lines: &[CartLine]) -> Html {
+    let items: Html = lines
+        .iter()
+        .map(|line| {
+            html!(
+                "<li>{} × {}</li>",
+                line.qty,
+                line_name(&line.name, &line.label, &line.note)
+            )
+        })
+        .collect();
+    html!("<ul>{}</ul>", items)
+}
+
+/// `POST /checkout`
+pub(in crate::demo) fn post_checkout(visit: &mut Visit<'_>) -> Answer {
+    let (_, lines) = ready(visit)?;
+    if lines.is_empty() {
+        return Reply::see_other("/cart");
+    }
+    let draft = Draft::of_form(visit);
+    if let Err(why) = offer(visit, &draft, &lines)? {
+        return form(
+            visit,
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &draft,
+            &lines,
+            Some(&why),
+        );
+    }
+    visit
+        .db
+        .prepare_cached("insert or replace into drafts values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")?
+        .execute(params![
+            visit.session.id,
+            draft.name,
+            draft.street,
+            draft.postcode,
+            draft.city,
+            draft.country,
+            draft.shipping,
+            draft.coupon,
+        ])?;
+    Reply::see_other("/checkout/confirm")
+}
+
+/// `GET /checkout/confirm`
+pub(in crate::demo) fn confirm(visit: &mut Visit<'_>) -> Answer {
+    let (_, lines) = ready(visit)?;
+    let Some(draft) = saved(visit)?.filter(|_| !lines.is_empty()) else {
+        return Reply::see_other("/checkout");
+    };
+    let offer = match offer(visit, &draft, &lines)? {
+        Ok(offer) => offer,
+        Err(why) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return form(visit, status, &draft, &lines, Some(&why));
+        }
+    };
+    let body = html!(
+        "<h1>Confirm your order</h1><div class=\"browse right\"><section><h2>What you get</h2>{lines}\
+         <h2>Where it goes</h2><address>{name}<br>{street}<br>{postcode} {city}<br>{country}</address>\
+         <p>{way}, {promise}</p><p><a href=\"/checkout\">Change address, shipping or voucher</a></p></section>\
+         <aside class=\"panel\"><h2>What it costs</h2><dl class=\"sums\">{subtotal}{discount}{postage}{total}</dl>\
+         <form method=\"post\" action=\"/checkout/confirm\">{csrf}<button>Place order</button></form></aside></div>",
+        lines = short_list(&lines),
+        name = draft.name,
+        street = draft.street,
+        postcode = draft.postcode,
+        city = draft.city,
+        country = draft.country,
+        way = offer.shipping.name,
+        promise = offer.shipping.promise,
+        subtotal = sum_row("Subtotal", offer.subtotal),
+        discount = (offer.discount.0 > 0).then(|| sum_row(
+            &format!("Voucher {}", draft.coupon),
+            Cents(-offer.discount.0)
+        )),
+        postage = sum_row("Shipping", offer.shipping.cents),
+        total = sum_row("Total", offer.total),
+        csrf = csrf(visit),
+    );
+    Reply::page("Confirm your order", body)
+}
+
+/// `POST /checkout/confirm`
+pub(in crate::demo) fn place_order(visit: &mut Visit<'_>) -> Answer {
+    let (user, lines) = ready(visit)?;
+    let Some(draft) = saved(visit)?.filter(|_| !lines.is_empty()) else {
+        return Reply::see_other("/checkout");
+    };
+    let offer = match offer(visit, &draft, &lines)? {
+        Ok(offer) => offer,
+        Err(why) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            return form(visit, status, &draft, &lines, Some(&why));
+        }
+    };
+    let id = visit
+        .db
+        .prepare_cached(
+            "insert into orders (user_id, day, status, name, street, postcode, city, country,
+                                 shipping, coupon, subtotal, discount, postage, total)
+             values (?1, ?2, 'Received', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        )?
+        .insert(params![
+            user.id,
+            store::today(visit.db)?,
+            draft.name,
+            draft.street,
+            draft.postcode,
+            draft.city,
+            draft.country,
+            draft.shipping,
+            draft.coupon,
+            offer.subtotal.0,
+            offer.discount.0,
+            offer.shipping.cents.0,
+            offer.total.0,
+        ])?;
+    for line in &lines {
+        visit
+            .db
+            .prepare_cached(
+                "insert into order_lines (order_id, product_id, variant, note, qty, cents)
+                 values (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                id,
+                line.product,
+                line.label,
+                line.note,
+                line.qty,
+                line.cents.0
+            ])?;
+        visit
+            .db
+            .prepare_cached("update variants set stock = max(0, stock - ?1) where id = ?2")?
+            .execute(params![line.qty, line.variant])?;
+    }
+    visit
+        .db
+        .prepare_cached("delete from cart_lines where owner = ?1")?
+        .execute([visit.owner()])?;
+    visit
+        .db
+        .prepare_cached("delete from drafts where session_id = ?1")?
+        .execute([&visit.session.id])?;
+    Reply::see_other(format!("/checkout/thanks/{id}"))
+}
+
+/// `GET /checkout/thanks/{id}`
+pub(in crate::demo) fn thanks(visit: &mut Visit<'_>) -> Answer {
+    let user = visit.customer("/orders")?;
+    let total = number(visit.param("id"), 1, i64::MAX)
+        .map(|id| {
+            visit
+                .db
+                .prepare_cached("select total from orders where id = ?1 and user_id = ?2")?
+                .query_row([id, user.id], |row| row.get(0).map(Cents))
+                .optional()
+        })
+        .transpose()?
+        .flatten()
+        .ok_or(Refusal::NotFound("There is no such order on your account."))?;
+    let body = html!(
+        "<section class=\"narrow\"><h1>Thank you, {name}</h1><p>Your order {id} over {total} has been received.</p>\
+         <p><a class=\"button\" href=\"/orders/{id}\">See order {id}</a></p></section>",
+        name = user.name,
+        id = visit.param("id"),
+        total = total,
+    );
+    Reply::page("Thank you", body)
+}
