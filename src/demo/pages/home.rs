@@ -56,9 +56,9 @@ pub(in crate::demo) fn home(visit: &mut Visit<'_>) -> Answer {
          <p><a href=\"/contact\">Write to us</a></p></article></section>\
          <section><h2>Shop by category</h2><ul class=\"tiles\">{shelves}</ul></section>\
          <section><h2>Favourites of the house</h2>{featured}</section>",
-        lamp = picture("table-lamp", "hero-lamp", None),
-        pot = picture("pot", "hero-plants", None),
-        blanket = picture("blanket", "hero-wool", None),
+        lamp = picture("table-lamp", "hero-c", None),
+        pot = picture("pot", "hero-f", None),
+        blanket = picture("blanket", "hero-h", None),
         shelves = shelves,
         featured = grid(&featured),
     );
