@@ -1,2 +1,5 @@
-//! The `branchline` program.
-fn main() {}
+//! The `branchline` program. All of it is in the library's `cli` module.
+
+fn main() -> std::process::ExitCode {
+    branchline::cli::main()
+}

@@ -1,0 +1,161 @@
+//! Parsing, logging, dispatch, exit code.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use super::{CliError, Exit, bench, demo, doctor, fetch, replay, run};
+use crate::context::Cx;
+
+/// Tree search for web agents, in a real browser: act, take it back, prove it.
+///
+/// A strategy explores a task as a tree of states. To try another branch, the state is restored
+/// and verified; the best path is then executed once, cleanly, and judged. Everything is recorded
+/// and can be replayed.
+///
+/// First steps:
+///   branchline demo                                   a search in the built-in shop, no key needed
+///   branchline run tasks/demo --strategy greedy       all demo tasks, one way only
+///   branchline fetch miniwob                          130 pages that nobody here wrote
+///   branchline run 'miniwob/click-tab?seed=1'         search on one of them
+///   branchline run TASK --model NAME --base-url URL   with a language model
+///
+/// Exit codes: 0 solved or done, 1 not solved, 2 usage, 3 environment, 4 model provider,
+/// 5 record, 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "branchline", version, verbatim_doc_comment, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Log what happens inside to stderr; repeat for more (or set `RUST_LOG`).
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Search for a path that solves a task, or every task of a suite.
+    Run(run::RunArgs),
+    /// Watch a search work in the built-in shop; installs a browser if there is none.
+    Demo(demo::DemoArgs),
+    /// Rebuild a run's tree from its log alone; fails if it differs from the recorded one.
+    Replay(replay::ReplayArgs),
+    /// Get benchmark pages.
+    Fetch(FetchArgs),
+    /// Look at the browser, the model endpoint and the disk, and say what to do.
+    Doctor(doctor::DoctorArgs),
+    /// Measure this machine: the search core, a whole round, observing, settling.
+    Bench(bench::BenchArgs),
+}
+
+#[derive(Debug, clap::Args)]
+struct FetchArgs {
+    /// What to get.
+    #[arg(value_enum)]
+    what: Fetchable,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Fetchable {
+    /// `MiniWoB`++ 1.1.0: 130 small task pages (MIT), by pip, checksum pinned.
+    Miniwob,
+}
+
+/// The program: parses the arguments, runs the command, gives the exit code.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors; clap knows which stream each belongs to.
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            error.print().ok();
+            return exit.into();
+        }
+    };
+    log(cli.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            say(&CliError::new(Exit::Environment, format!("no threads: {error}")).to_string());
+            return Exit::Environment.into();
+        }
+    };
+    let result = runtime.block_on(async {
+        let cx = interruptible();
+        match cli.command {
+            Command::Run(args) => run::run(args, &cx).await,
+            Command::Demo(args) => demo::demo(args, &cx).await,
+            Command::Replay(args) => replay::replay(&args),
+            Command::Fetch(FetchArgs { what: Fetchable::Miniwob }) => miniwob(),
+            Command::Doctor(args) => doctor::doctor(args, &cx).await,
+            Command::Bench(args) => bench::bench(args, &cx).await,
+        }
+    });
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            say(&error.to_string());
+            error.exit.into()
+        }
+    }
+}
+
+fn miniwob() -> Result<Exit, CliError> {
+    let path = fetch::fetch_miniwob(&mut |line| say(line)).map_err(|error| {
+        let hint = error.hint();
+        CliError::new(Exit::Environment, error).hint(hint)
+    })?;
+    say(&format!("MiniWoB is in {}", path.display()));
+    say("try: branchline run 'miniwob/click-tab?seed=1'");
+    Ok(Exit::Done)
+}
+
+/// A context that Ctrl-C cancels. The second Ctrl-C does not wait for a clean stop; no browser is
+/// left behind all the same.
+fn interruptible() -> Cx {
+    let token = CancellationToken::new();
+    let cancel = token.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return;
+        }
+        say("\nstopping: the log is being completed (Ctrl-C again to stop at once)");
+        cancel.cancel();
+        tokio::signal::ctrl_c().await.ok();
+        std::process::exit(i32::from(Exit::Interrupted.code()));
+    });
+    Cx::new(token)
+}
+
+fn log(verbose: u8) {
+    let level = match verbose {
+        0 => "error",
+        1 => "branchline=info",
+        2 => "branchline=debug",
+        _ => "branchline=trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// A line for people, on stderr.
+#[expect(clippy::print_stderr, reason = "the command line's own voice")]
+pub(super) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// A result, on stdout.
+#[expect(clippy::print_stdout, reason = "the command's result")]
+pub(super) fn print(text: &str) {
+    use std::io::Write;
+    // A closed pipe (`| head`) is the reader's choice, not an error.
+    writeln!(std::io::stdout(), "{text}").ok();
+}

@@ -1,0 +1,79 @@
+//! `branchline demo`: a search to watch, and the shop by itself.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Subcommand};
+
+use super::app::{print, say};
+use super::install::install_browser;
+use super::models::ModelArgs;
+use super::run::{OutputArgs, SearchArgs, suite};
+use super::{CliError, Exit};
+use crate::context::Cx;
+use crate::demo::serve;
+use crate::env::browser::find_browser;
+use crate::task::load;
+
+/// The task that `branchline demo` shows: its first plausible way is a dead end.
+const SHOWN: &str = "demo/weatherproof-lantern";
+
+/// Options of `branchline demo`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(super) struct DemoArgs {
+    #[command(subcommand)]
+    command: Option<DemoCommand>,
+    /// Which demo task (`branchline run demo` runs all of them).
+    #[arg(value_name = "TASK", default_value = SHOWN)]
+    task: String,
+    #[command(flatten)]
+    search: SearchArgs,
+    #[command(flatten)]
+    models: ModelArgs,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum DemoCommand {
+    /// Serve the shop, to look at it yourself.
+    Serve(ServeArgs),
+}
+
+#[derive(Debug, Args)]
+struct ServeArgs {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    addr: SocketAddr,
+}
+
+/// `branchline demo`.
+pub(super) async fn demo(args: DemoArgs, cx: &Cx) -> Result<Exit, CliError> {
+    if let Some(DemoCommand::Serve(ServeArgs { addr })) = args.command {
+        say(&format!("the shop is at http://{addr}/ (Ctrl-C stops it)"));
+        serve(addr, cx.token().clone()).await.map_err(|error| {
+            CliError::new(Exit::Environment, error).hint("choose another one with --addr 127.0.0.1:PORT")
+        })?;
+        return Ok(Exit::Done);
+    }
+    if args.output.browser.is_none() && find_browser().is_none() {
+        let installed = install_browser(&mut |line| say(line)).map_err(|error| {
+            let hint = error.hint();
+            CliError::new(Exit::Environment, format!("failed to install a browser: {error}"))
+                .hint(hint)
+        })?;
+        say(&format!("installed {}", installed.path.display()));
+    }
+    let name = if args.task.starts_with("demo/") || args.task == "demo" {
+        args.task.clone()
+    } else {
+        format!("demo/{}", args.task)
+    };
+    let tasks = load(&name)?;
+    let exit = suite(&tasks, &args.search, &args.models, &args.output, cx).await?;
+    if !args.output.json && !args.output.quiet {
+        print("\nNext: `branchline run demo --strategy greedy` to see what one way only achieves;");
+        print("`branchline demo serve` to walk through the shop yourself.");
+    }
+    Ok(exit)
+}

@@ -1,0 +1,386 @@
+//! `branchline run`: search on a task or on every task of a suite.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::app::{print, say};
+use super::models::{ModelArgs, Parts};
+use super::{CliError, Exit};
+use crate::context::Cx;
+use crate::demo::DemoSite;
+use crate::env::browser::{
+    BrowserBinary, BrowserConfig, BrowserWorld, browser_version, find_browser,
+};
+use crate::env::{FixedSite, Site};
+use crate::eval::{Outcome, Table};
+use crate::record::{Recorder, Redactor, RunManifest};
+use crate::report::{Mode, Reporter, RunBudget, summary, summary_json};
+use crate::runtime::{FailurePart, Job, RunLimits, RunReport};
+use crate::search::{Budget, Order, SearchConfig, StrategyKind};
+use crate::task::miniwob::MiniwobSite;
+use crate::task::{StartSite, Task, data_dir, load};
+use crate::types::{MicroUsd, Seed, UnitF32};
+
+/// Options of `branchline run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// A task file, a directory of them, demo, demo/NAME, `miniwob/NAME?seed=N`, or a suite
+    /// `miniwob?tasks=a,b&seeds=0,1`.
+    #[arg(value_name = "TASK|SUITE")]
+    pub task: String,
+    #[command(flatten)]
+    pub search: SearchArgs,
+    #[command(flatten)]
+    pub models: ModelArgs,
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// Options of the search.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Search")]
+pub(super) struct SearchArgs {
+    /// How to search.
+    #[arg(long, value_enum, default_value = "best-first")]
+    pub strategy: Strategy,
+    /// Candidates per state; for best-of-n also the number of paths.
+    #[arg(long, value_name = "N", default_value = "5")]
+    pub branching: NonZeroU8,
+    /// Most actions from the start [default: the task's, else 8].
+    #[arg(long, value_name = "N")]
+    pub depth: Option<u16>,
+    /// Most executed actions: the search budget [default: the task's, else 20].
+    #[arg(long, value_name = "N")]
+    pub budget: Option<u32>,
+    /// Most seconds of wall time for the search [default: the task's, else none].
+    #[arg(long, value_name = "SECONDS")]
+    pub time: Option<u64>,
+    /// Most tokens, prompts and replies together [default: the task's, else none].
+    #[arg(long, value_name = "N")]
+    pub max_tokens: Option<u64>,
+    /// Most US dollars, where the model has a known price.
+    #[arg(long, value_name = "USD")]
+    pub max_usd: Option<f64>,
+    /// A state valued at least this ends the search.
+    #[arg(long, value_name = "0..1", default_value_t = 1.0)]
+    pub threshold: f32,
+    /// Seed of everything that is random.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Lanes: environments that work at the same time, and requests in flight.
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub workers: NonZeroU8,
+    /// Whether outcomes land in the order they were asked (the same tree every time) or as they
+    /// come (faster with several workers; replays from its log all the same).
+    #[arg(long, value_enum, default_value = "ticket")]
+    pub order: Landing,
+}
+
+/// Where results go.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Output")]
+pub(super) struct OutputArgs {
+    /// Where records are kept.
+    #[arg(long, value_name = "DIR", default_value = "runs")]
+    pub out: PathBuf,
+    /// Progress and report as JSON lines on stdout.
+    #[arg(long)]
+    pub json: bool,
+    /// Only the report.
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Keep no screenshots.
+    #[arg(long)]
+    pub no_screenshots: bool,
+    /// The browser to use [default: looked for on PATH].
+    #[arg(long, value_name = "FILE", env = "BRANCHLINE_BROWSER")]
+    pub browser: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Strategy {
+    /// One path, no way back (`ReAct`).
+    Greedy,
+    /// Independent greedy paths; the critic picks.
+    BestOfN,
+    /// Best-first tree search (Koh et al. 2024).
+    BestFirst,
+}
+
+impl From<Strategy> for StrategyKind {
+    fn from(strategy: Strategy) -> Self {
+        match strategy {
+            Strategy::Greedy => Self::Greedy,
+            Strategy::BestOfN => Self::BestOfN,
+            Strategy::BestFirst => Self::BestFirst,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Landing {
+    /// In the order they were asked.
+    Ticket,
+    /// As they come.
+    Arrival,
+}
+
+/// One task's search configuration: the command line's, else the task's, else the defaults.
+fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), CliError> {
+    let usage = |what: String| CliError::new(Exit::Usage, what);
+    let threshold = UnitF32::new(args.threshold)
+        .map_err(|error| usage(format!("--threshold: {error}")))?;
+    let money = match args.max_usd {
+        None => None,
+        Some(usd) if usd.is_finite() && (0.0..1e9).contains(&usd) => {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+            let micro = (usd * 1e6).round() as u64;
+            Some(MicroUsd(micro))
+        }
+        Some(usd) => return Err(usage(format!("--max-usd: {usd} is no amount of money"))),
+    };
+    let depth = args.depth.or_else(|| {
+        task.limits.depth.map(|depth| u16::try_from(depth.get()).unwrap_or(u16::MAX))
+    });
+    let search = SearchConfig {
+        strategy: args.strategy.into(),
+        branching: args.branching,
+        depth: depth.unwrap_or(8),
+        budget: Budget {
+            steps: Some(args.budget.or(task.limits.steps.map(Into::into)).unwrap_or(20)),
+            nodes: task.limits.nodes.map(Into::into),
+            model_calls: None,
+            tokens: args.max_tokens.or(task.limits.tokens.map(Into::into)),
+            money,
+        },
+        threshold,
+        in_flight: args.workers,
+        order: match args.order {
+            Landing::Ticket => Order::Ticket,
+            Landing::Arrival => Order::Arrival,
+        },
+        seed: Seed(args.seed),
+    };
+    let seconds = args.time.or(task.limits.seconds.map(Into::into));
+    let limits = RunLimits { wall: seconds.map(Duration::from_secs), ..RunLimits::default() };
+    Ok((search, limits))
+}
+
+/// The site a task starts on.
+fn site(task: &Task) -> Result<Arc<dyn Site>, CliError> {
+    Ok(match &task.start.site {
+        StartSite::Demo => Arc::new(DemoSite::new()),
+        StartSite::Miniwob => {
+            let data = data_dir().ok_or_else(|| {
+                CliError::new(Exit::Usage, "no directory for fetched data")
+                    .hint("set BRANCHLINE_DATA to a directory")
+            })?;
+            Arc::new(MiniwobSite::new(&data)?)
+        }
+        StartSite::Origin(origin) => Arc::new(FixedSite::new(origin)),
+    })
+}
+
+/// The browser that the options name, or the best on `PATH`.
+pub(super) fn browser(output: &OutputArgs) -> Result<BrowserBinary, CliError> {
+    let found = match &output.browser {
+        Some(path) => Some(BrowserBinary::at(path.clone())),
+        None => find_browser(),
+    };
+    found.ok_or_else(|| {
+        CliError::new(Exit::Environment, "no Chromium was found on this machine")
+            .hint("`branchline doctor --install` installs one with apt (Debian, Ubuntu)")
+            .hint("or name one: --browser FILE, or BRANCHLINE_BROWSER")
+    })
+}
+
+/// `branchline run`.
+pub(super) async fn run(args: RunArgs, cx: &Cx) -> Result<Exit, CliError> {
+    let tasks = load(&args.task)?;
+    suite(&tasks, &args.search, &args.models, &args.output, cx).await
+}
+
+/// Runs tasks one after the other and reports on each, then on all.
+pub(super) async fn suite(
+    tasks: &[Task],
+    search: &SearchArgs,
+    models: &ModelArgs,
+    output: &OutputArgs,
+    cx: &Cx,
+) -> Result<Exit, CliError> {
+    let browser = browser(output)?;
+    let parts = models.parts()?;
+    let mut table = Table::default();
+    let mut worst = Exit::Done;
+    let mut reports = Vec::new();
+    for (index, task) in tasks.iter().enumerate() {
+        let place = (index, tasks.len());
+        let (outcome, exit) = match one(task, place, search, models, output, &parts, &browser, cx).await
+        {
+            Ok(report) => {
+                let exit = exit_of(&report);
+                show(&report, task, output);
+                let outcome = report.verdict.outcome;
+                reports.push(report);
+                (outcome, exit)
+            }
+            Err(error) => {
+                // One broken task must not lose the rest of a suite: an error is no failure either.
+                if tasks.len() == 1 || error.exit == Exit::Usage || error.exit == Exit::Record {
+                    return Err(error);
+                }
+                say(&format!("{}: {error}", task.id));
+                (Outcome::Unscored, error.exit)
+            }
+        };
+        table.add(&task.id, outcome);
+        worst = worst.max(exit);
+        if worst == Exit::Interrupted {
+            break;
+        }
+    }
+    if tasks.len() > 1 {
+        total(&table, &reports, output);
+    }
+    Ok(worst)
+}
+
+/// Runs one task.
+#[expect(clippy::too_many_arguments, reason = "one call, by name, from one place")]
+async fn one(
+    task: &Task,
+    (index, of): (usize, usize),
+    args: &SearchArgs,
+    models: &ModelArgs,
+    output: &OutputArgs,
+    parts: &Parts,
+    browser: &BrowserBinary,
+    cx: &Cx,
+) -> Result<RunReport, CliError> {
+    let (search, limits) = config(args, task)?;
+    let settings = BrowserConfig {
+        binary: Some(browser.clone()),
+        screenshots: !output.no_screenshots,
+        observation_tokens: models.page_tokens,
+        ..BrowserConfig::default()
+    };
+    let world = BrowserWorld::new(
+        settings,
+        site(task)?,
+        &task.start.path,
+        task.writes,
+        task.episode.clone(),
+    );
+    let mut versions = BTreeMap::from([(
+        "branchline".to_owned(),
+        env!("CARGO_PKG_VERSION").to_owned(),
+    )]);
+    if let Ok(version) = browser_version(&browser.path) {
+        versions.insert("browser".to_owned(), version);
+    }
+    if let Some(model) = &parts.model {
+        versions.insert("model".to_owned(), model.clone());
+    }
+    let effective = json!({
+        "task": task,
+        "model": models.endpoint()?,
+        "wall_seconds": limits.wall.map(|wall| wall.as_secs()),
+        "screenshots": !output.no_screenshots,
+    });
+    let manifest = RunManifest {
+        task: task.id.clone(),
+        search,
+        policy: parts.policy.name().to_owned(),
+        critic: parts.critic.name().to_owned(),
+        workers: u32::from(args.workers.get()),
+        seed: Seed(args.seed),
+        versions,
+        config: effective.as_object().cloned().unwrap_or_default(),
+    };
+    let recorder = Recorder::create(&output.out, &manifest, Redactor::new(&parts.secrets))?;
+    let mut reporter = reporter(output, limits.wall);
+    reporter.task(&task.id, index, of);
+    let job = Job {
+        goal: task.goal.clone(),
+        search,
+        policy: Arc::clone(&parts.policy),
+        critic: Arc::clone(&parts.critic),
+        world: Arc::new(world),
+        workers: NonZeroUsize::from(args.workers),
+        checks: task.checks.clone(),
+        limits,
+        seed: Seed(args.seed),
+        retries: 2,
+    };
+    let mut watch = |progress: &_, search: &_| reporter.update(progress, search);
+    let result = crate::runtime::run(job, recorder, &mut watch, cx).await;
+    reporter.finish();
+    Ok(result?)
+}
+
+fn reporter(output: &OutputArgs, wall: Option<Duration>) -> Reporter {
+    let stderr = console::Term::stderr();
+    let mode = Mode::choose(output.json, output.quiet, stderr.is_term());
+    let out: Box<dyn std::io::Write + Send> = match mode {
+        Mode::Json => Box::new(std::io::stdout()),
+        Mode::Live | Mode::Plain | Mode::Quiet => Box::new(std::io::stderr()),
+    };
+    let colour = console::colors_enabled_stderr();
+    Reporter::new(mode, out, stderr.size_checked(), colour, RunBudget { wall })
+}
+
+fn show(report: &RunReport, task: &Task, output: &OutputArgs) {
+    if output.json {
+        let mut value = summary_json(report);
+        value["event"] = json!("report");
+        value["task"] = json!(task.id);
+        print(&value.to_string());
+    } else {
+        let colour = std::io::stdout().is_terminal();
+        print(&summary(report, &task.id, colour));
+    }
+}
+
+fn total(table: &Table, reports: &[RunReport], output: &OutputArgs) {
+    let total = table.total();
+    let steps: u32 = reports.iter().map(|r| r.spent.steps).sum();
+    let wall: u64 = reports.iter().map(|r| r.wall_ms).sum();
+    if output.json {
+        let line = json!({"event": "suite", "table": table, "total": total, "steps": steps, "wall_ms": wall});
+        print(&line.to_string());
+        return;
+    }
+    print(&table.to_string());
+    let interval = total.interval().map_or_else(String::new, |i| {
+        format!(" (95%: {:.0}-{:.0}%)", i.low * 100.0, i.high * 100.0)
+    });
+    print(&format!(
+        "{} of {} solved{interval}, {} unscored; {steps} actions searched, {:.1} s",
+        total.solved,
+        table.rows.len(),
+        total.unscored,
+        std::time::Duration::from_millis(wall).as_secs_f64(),
+    ));
+}
+
+/// The exit code a report stands for.
+fn exit_of(report: &RunReport) -> Exit {
+    if report.interrupted {
+        return Exit::Interrupted;
+    }
+    match (&report.failure, report.verdict.outcome) {
+        (Some(failure), _) => match failure.part {
+            FailurePart::Provider => Exit::Provider,
+            FailurePart::Environment => Exit::Environment,
+        },
+        (None, Outcome::Solved) => Exit::Done,
+        (None, Outcome::NotSolved | Outcome::Unscored) => Exit::NotSolved,
+    }
+}
