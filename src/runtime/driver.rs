@@ -680,6 +680,11 @@ impl<'a> Driver<'a> {
         if let (Request::Step { edge }, Some(refusal)) = (request, refusal) {
             self.refusals.insert(edge, refusal);
         }
+        let (target, url) = match &detail {
+            Detail::Step(step) => (step.target.clone(), step.url.clone()),
+            Detail::Propose { .. } | Detail::Judge { .. } | Detail::Dropped => (None, None),
+        };
+        let (target, url) = self.parts.recorder.redactor().clean((target, url));
         let told = EventKind::Told {
             ticket,
             outcome: outcome.clone(),
@@ -695,6 +700,8 @@ impl<'a> Driver<'a> {
             ticket,
             request,
             nodes,
+            target,
+            url,
             note,
             spent,
         });

@@ -127,6 +127,10 @@ pub enum Progress {
         request: Request,
         /// States that are new in the tree.
         nodes: Vec<NodeId>,
+        /// Of a step: what it was done to, as rendered (`button "Add to cart"`).
+        target: Option<String>,
+        /// Of a step that led to a state: its URL.
+        url: Option<String>,
         /// Why it failed, or was refused or held.
         note: Option<String>,
         /// What was spent until now.

@@ -1,0 +1,242 @@
+//! The tree as it grows, drawn in place.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::summary::{money, of_limit, outcome_word, reason_words};
+use super::text::{Line, Tone, clock, short};
+use super::tree;
+use super::words::Words;
+use crate::runtime::Progress;
+use crate::search::Search;
+
+/// What a frame shows beside the tree.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Scene {
+    /// The task, and its place among all.
+    pub(super) task: Option<(String, usize, usize)>,
+    /// The goal.
+    pub(super) goal: String,
+    /// What goes on after the search.
+    pub(super) phase: Option<(Tone, String)>,
+    /// The limit on wall time.
+    pub(super) wall: Option<Duration>,
+}
+
+impl Scene {
+    /// Takes in what the tree does not show.
+    pub(super) fn follow(&mut self, progress: &Progress) {
+        match progress {
+            Progress::Opened { goal, .. } => self.goal.clone_from(goal),
+            Progress::SearchEnded { reason, .. } => {
+                let text = format!("search ended: {}", reason_words(*reason));
+                self.phase = Some((Tone::Plain, text));
+            }
+            Progress::Committing { step, of, action } => {
+                self.phase = Some((Tone::Warn, format!("committing {step}/{of}  {action}")));
+            }
+            Progress::Verdict(verdict) => {
+                self.phase = Some((
+                    Tone::Strong,
+                    format!("verdict: {}", outcome_word(verdict.outcome)),
+                ));
+            }
+            Progress::Started { .. } | Progress::Landed { .. } | Progress::Warning(_) => {}
+        }
+    }
+
+    /// A frame of at most `rows` lines and `cols` columns.
+    pub(super) fn frame(
+        &self,
+        search: &Search,
+        words: &Words,
+        (rows, cols): (usize, usize),
+        elapsed: Duration,
+    ) -> Vec<Line> {
+        let mut lines = vec![self.title(), self.figures(search, elapsed)];
+        let phase = self
+            .phase
+            .as_ref()
+            .map(|(tone, text)| Line::of(*tone, text));
+        let room = rows.saturating_sub(lines.len() + usize::from(phase.is_some()));
+        lines.extend(tree::lines(search, words, cols, room));
+        lines.extend(phase);
+        lines.truncate(rows);
+        for line in &mut lines {
+            line.clip(cols);
+        }
+        lines
+    }
+
+    fn title(&self) -> Line {
+        let mut line = Line::default();
+        if let Some((id, index, of)) = &self.task {
+            if *of > 1 {
+                line.push(Tone::Dim, &format!("{index}/{of}  "));
+            }
+            line.push(Tone::Strong, &format!("{id}  "));
+        }
+        line.push(Tone::Plain, &self.goal);
+        line
+    }
+
+    /// Strategy, counts, cost, time.
+    fn figures(&self, search: &Search, elapsed: Duration) -> Line {
+        let (spent, budget) = (search.spent(), search.config().budget);
+        let mut line = Line::of(Tone::Strong, search.strategy_name());
+        let mut put = |name: &str, text: &str| {
+            line.push(Tone::Dim, &format!("  {name} "));
+            line.push(Tone::Plain, text);
+        };
+        put(
+            "step",
+            &of_limit(spent.steps.into(), budget.steps.map(u64::from)),
+        );
+        put(
+            "nodes",
+            &of_limit(spent.nodes.into(), budget.nodes.map(u64::from)),
+        );
+        put("calls", &short(spent.cost.model_calls.into()));
+        if let Some(limit) = budget.model_calls {
+            put("orders", &of_limit(spent.orders.into(), Some(limit.into())));
+        }
+        let tokens = short(spent.cost.tokens());
+        put(
+            "tokens",
+            &budget.tokens.map_or_else(
+                || tokens.clone(),
+                |limit| format!("{tokens}/{}", short(limit)),
+            ),
+        );
+        let money = money(&spent.cost);
+        put(
+            "cost",
+            &budget
+                .money
+                .map_or_else(|| money.clone(), |limit| format!("{money}/{limit}")),
+        );
+        put("time", &clock(elapsed));
+        if let Some(wall) = self.wall {
+            put("left", &clock(wall.saturating_sub(elapsed)));
+        }
+        line
+    }
+}
+
+/// The part of the screen that is drawn over.
+#[derive(Debug, Default)]
+pub(super) struct Canvas {
+    /// Lines of the last frame: the cursor is below them.
+    drawn: usize,
+    hidden_cursor: bool,
+}
+
+impl Canvas {
+    /// What puts `above` for good over the frame and `frame` in the place of the last one.
+    pub(super) fn paint(&mut self, above: &[Line], frame: &[Line], colour: bool) -> String {
+        let mut out = String::new();
+        if !self.hidden_cursor {
+            self.hidden_cursor = true;
+            out.push_str("\x1b[?25l");
+        }
+        // A String takes everything.
+        if self.drawn > 0 {
+            _ = write!(out, "\x1b[{}A", self.drawn);
+        }
+        out.push('\r');
+        for line in above.iter().chain(frame) {
+            out.push_str(&line.render(colour));
+            out.push_str("\x1b[K\n");
+        }
+        out.push_str("\x1b[J");
+        self.drawn = frame.len();
+        out
+    }
+
+    /// What leaves the frame where it is and gives the terminal back.
+    pub(super) fn leave(&mut self) -> &'static str {
+        self.drawn = 0;
+        if std::mem::take(&mut self.hidden_cursor) {
+            "\x1b[?25h"
+        } else {
+            ""
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::testing::{HOSTILE, grown};
+    use crate::search::StopReason;
+
+    fn scene() -> Scene {
+        Scene {
+            task: Some(("shop/mug".to_owned(), 2, 5)),
+            goal: format!("buy the red mug {HOSTILE}"),
+            phase: None,
+            wall: Some(Duration::from_secs(120)),
+        }
+    }
+
+    fn text(lines: &[Line]) -> String {
+        lines.iter().map(|line| line.render(false) + "\n").collect()
+    }
+
+    #[test]
+    fn a_frame_shows_the_search_and_fits() {
+        let (search, words) = grown(14);
+        let frame = scene().frame(&search, &words, (22, 110), Duration::from_secs(14));
+        insta::assert_snapshot!(text(&frame), @r#"
+        2/5  shop/mug  buy the red mug [2J]0;ownedBuy now31m
+        best-first  step 8/20  nodes 5  calls 6  tokens 7.4k  cost $0.0075  time 0:14  left 1:46
+        n0 start
+        ├─★ n1 click link "Mug"  ▰▰▰▱▱ 0.62  → http://shop.test/mug
+        │  ├─★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
+        │  └─ n4 hover [1]  judging…  → http://shop.test/mug#hover
+        ├─ ✗ fill [3] "mug"  rejected: no element 3
+        ├─ n2 click link "Cart"  ▰▰▱▱▱ 0.31  · 1 queued  → http://shop.test/cart
+        │  └─ ◌ press "Enter"
+        ├─ ↺ back  back to n0  → start
+        ├─ ⏸ click button "Buy"  held: it writes
+        ├─ ! goto "http://shop.test/down"  failed: the page crashed
+        └─ ◌ scroll 400
+        "#);
+        let mut ended = scene();
+        ended.follow(&Progress::SearchEnded {
+            reason: StopReason::Time,
+            best: search.best(),
+        });
+        let small = ended.frame(&search, &words, (7, 50), Duration::from_secs(130));
+        insta::assert_snapshot!(text(&small), @r#"
+        2/5  shop/mug  buy the red mug [2J]0;ownedBuy now…
+        best-first  step 8/20  nodes 5  calls 6  tokens 7…
+        n0 start  +7 hidden
+        ├─⋯★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.tes…
+        └─⋯ n4 hover [1]  judging…  → http://shop.test/mu…
+        … 8 lines hidden
+        search ended: the time is spent
+        "#);
+        for rows in 0..20 {
+            for cols in [0, 1, 7, 30, 80] {
+                let frame = ended.frame(&search, &words, (rows, cols), Duration::ZERO);
+                assert!(frame.len() <= rows);
+                assert!(frame.iter().all(|line| line.width() <= cols));
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_painted_over_the_last_one() {
+        let line = |text: &str| Line::of(Tone::Plain, text);
+        let mut canvas = Canvas::default();
+        assert_eq!(canvas.leave(), "");
+        let first = canvas.paint(&[], &[line("a"), line("b")], false);
+        assert_eq!(first, "\x1b[?25l\ra\x1b[K\nb\x1b[K\n\x1b[J");
+        let second = canvas.paint(&[line("warning")], &[line("c")], false);
+        assert_eq!(second, "\x1b[2A\rwarning\x1b[K\nc\x1b[K\n\x1b[J");
+        assert_eq!(canvas.leave(), "\x1b[?25h");
+        let third = canvas.paint(&[], &[line("d")], false);
+        assert_eq!(third, "\x1b[?25l\rd\x1b[K\n\x1b[J");
+    }
+}
