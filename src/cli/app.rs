@@ -26,7 +26,12 @@ use crate::context::Cx;
 /// Exit codes: 0 solved or done, 1 not solved, 2 usage, 3 environment, 4 model provider,
 /// 5 record, 130 interrupted.
 #[derive(Debug, Parser)]
-#[command(name = "branchline", version, verbatim_doc_comment, propagate_version = true)]
+#[command(
+    name = "branchline",
+    version,
+    verbatim_doc_comment,
+    propagate_version = true
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -71,13 +76,20 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors; clap knows which stream each belongs to.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
             error.print().ok();
             return exit.into();
         }
     };
     log(cli.verbose);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             say(&CliError::new(Exit::Environment, format!("no threads: {error}")).to_string());
@@ -90,7 +102,9 @@ pub fn main() -> ExitCode {
             Command::Run(args) => run::run(args, &cx).await,
             Command::Demo(args) => demo::demo(args, &cx).await,
             Command::Replay(args) => replay::replay(&args),
-            Command::Fetch(FetchArgs { what: Fetchable::Miniwob }) => miniwob(),
+            Command::Fetch(FetchArgs {
+                what: Fetchable::Miniwob,
+            }) => miniwob(),
             Command::Doctor(args) => doctor::doctor(args, &cx).await,
             Command::Bench(args) => bench::bench(args, &cx).await,
         }

@@ -52,15 +52,19 @@ pub(super) async fn demo(args: DemoArgs, cx: &Cx) -> Result<Exit, CliError> {
     if let Some(DemoCommand::Serve(ServeArgs { addr })) = args.command {
         say(&format!("the shop is at http://{addr}/ (Ctrl-C stops it)"));
         serve(addr, cx.token().clone()).await.map_err(|error| {
-            CliError::new(Exit::Environment, error).hint("choose another one with --addr 127.0.0.1:PORT")
+            CliError::new(Exit::Environment, error)
+                .hint("choose another one with --addr 127.0.0.1:PORT")
         })?;
         return Ok(Exit::Done);
     }
     if args.output.browser.is_none() && find_browser().is_none() {
         let installed = install_browser(&mut |line| say(line)).map_err(|error| {
             let hint = error.hint();
-            CliError::new(Exit::Environment, format!("failed to install a browser: {error}"))
-                .hint(hint)
+            CliError::new(
+                Exit::Environment,
+                format!("failed to install a browser: {error}"),
+            )
+            .hint(hint)
         })?;
         say(&format!("installed {}", installed.path.display()));
     }

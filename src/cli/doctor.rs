@@ -38,7 +38,10 @@ pub(super) struct DoctorArgs {
 pub(super) async fn doctor(args: DoctorArgs, cx: &Cx) -> Result<Exit, CliError> {
     let mut exit = Exit::Done;
     let mut report = |good: bool, what: &str, detail: &str, otherwise: Exit| {
-        print(&format!("{} {what}: {detail}", if good { "ok  " } else { "FAIL" }));
+        print(&format!(
+            "{} {what}: {detail}",
+            if good { "ok  " } else { "FAIL" }
+        ));
         if !good {
             exit = exit.max(otherwise);
         }
@@ -56,19 +59,30 @@ pub(super) async fn doctor(args: DoctorArgs, cx: &Cx) -> Result<Exit, CliError> 
     }
     match free_mib(&args.out) {
         Some(mib) if mib >= LOW_DISK_MIB => {
-            report(true, "disk", &format!("{mib} MiB free for {}", args.out.display()), Exit::Record);
+            report(
+                true,
+                "disk",
+                &format!("{mib} MiB free for {}", args.out.display()),
+                Exit::Record,
+            );
         }
         Some(mib) => report(
             false,
             "disk",
-            &format!("{mib} MiB free for {}: free some, or use --out", args.out.display()),
+            &format!(
+                "{mib} MiB free for {}: free some, or use --out",
+                args.out.display()
+            ),
             Exit::Record,
         ),
         None => print("--   disk: `df` does not tell"),
     }
     match data_dir() {
         Some(data) if miniwob::is_fetched(&data) => {
-            print(&format!("ok   miniwob: in {}", miniwob::html_dir(&data).display()));
+            print(&format!(
+                "ok   miniwob: in {}",
+                miniwob::html_dir(&data).display()
+            ));
         }
         _ => print("--   miniwob: not fetched (`branchline fetch miniwob`)"),
     }
@@ -86,7 +100,11 @@ fn indented(error: &CliError) -> String {
 
 /// Finds the browser, installs it if asked to, starts it once.
 async fn browser(args: &DoctorArgs, cx: &Cx) -> Result<String, CliError> {
-    let mut found = args.browser.clone().map(BrowserBinary::at).or_else(find_browser);
+    let mut found = args
+        .browser
+        .clone()
+        .map(BrowserBinary::at)
+        .or_else(find_browser);
     if found.is_none() && args.install {
         let installed = install_browser(&mut |line| say(line)).map_err(|error| {
             let hint = error.hint();
@@ -100,20 +118,30 @@ async fn browser(args: &DoctorArgs, cx: &Cx) -> Result<String, CliError> {
             .hint("or put Chromium or Chrome on PATH, or name one in BRANCHLINE_BROWSER")
     })?;
     let fail = |error: &dyn std::fmt::Display| {
-        CliError::new(Exit::Environment, error)
-            .hint(format!("try it by hand: {} --version", binary.path.display()))
+        CliError::new(Exit::Environment, error).hint(format!(
+            "try it by hand: {} --version",
+            binary.path.display()
+        ))
     };
     let version = browser_version(&binary.path).map_err(|error| fail(&error))?;
     let begun = std::time::Instant::now();
-    let chromium = Chromium::launch(&binary, cx).await.map_err(|error| fail(&error))?;
+    let chromium = Chromium::launch(&binary, cx)
+        .await
+        .map_err(|error| fail(&error))?;
     let started = begun.elapsed();
     chromium.close().await;
-    Ok(format!("{version}, {} (starts in {} ms)", binary.path.display(), started.as_millis()))
+    Ok(format!(
+        "{version}, {} (starts in {} ms)",
+        binary.path.display(),
+        started.as_millis()
+    ))
 }
 
 /// Asks the endpoint for one token.
 async fn model(args: &ModelArgs, cx: &Cx) -> Result<Option<String>, CliError> {
-    let Some(config) = args.endpoint()? else { return Ok(None) };
+    let Some(config) = args.endpoint()? else {
+        return Ok(None);
+    };
     let url = config.base_url.clone();
     let model = OpenAi::new(config).map_err(|error| CliError::new(Exit::Provider, error))?;
     let request = ChatRequest {
@@ -132,13 +160,24 @@ async fn model(args: &ModelArgs, cx: &Cx) -> Result<Option<String>, CliError> {
         CliError::new(Exit::Provider, error)
             .hint(format!("is {url} right, and the key in ${}?", args.key_env))
     })?;
-    let logprobs = reply.choices.first().is_some_and(|choice| choice.logprobs.is_some());
+    let logprobs = reply
+        .choices
+        .first()
+        .is_some_and(|choice| choice.logprobs.is_some());
     Ok(Some(format!(
         "{} at {url} answers in {} ms; log-probabilities {}; {}",
         reply.model,
         reply.cost.wall_ms,
-        if logprobs { "yes" } else { "no (use --critic rubric)" },
-        if model.priced() { "its price is known" } else { "its price is not known: money stays 0" },
+        if logprobs {
+            "yes"
+        } else {
+            "no (use --critic rubric)"
+        },
+        if model.priced() {
+            "its price is known"
+        } else {
+            "its price is not known: money stays 0"
+        },
     )))
 }
 
@@ -146,7 +185,11 @@ async fn model(args: &ModelArgs, cx: &Cx) -> Result<Option<String>, CliError> {
 fn free_mib(dir: &Path) -> Option<u64> {
     let dir = std::path::absolute(dir).ok()?;
     let there = dir.ancestors().find(|path| path.exists())?;
-    let output = std::process::Command::new("df").args(["-Pm"]).arg(there).output().ok()?;
+    let output = std::process::Command::new("df")
+        .args(["-Pm"])
+        .arg(there)
+        .output()
+        .ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }

@@ -61,7 +61,11 @@ pub struct CliError {
 impl CliError {
     /// An error without a hint.
     pub fn new(exit: Exit, message: impl std::fmt::Display) -> Self {
-        Self { exit, message: message.to_string(), hints: Vec::new() }
+        Self {
+            exit,
+            message: message.to_string(),
+            hints: Vec::new(),
+        }
     }
 
     /// The same with one more hint.
@@ -104,7 +108,9 @@ impl From<RunError> for CliError {
                     None => made.hint("`branchline doctor` looks at the browser and the site"),
                 }
             }
-            RunError::NoGoal => Self::new(Exit::Usage, error).hint("put `goal = \"…\"` in the task"),
+            RunError::NoGoal => {
+                Self::new(Exit::Usage, error).hint("put `goal = \"…\"` in the task")
+            }
             RunError::Record(error) => error.into(),
             RunError::Interrupted => Self::new(Exit::Interrupted, error),
         }

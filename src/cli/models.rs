@@ -45,7 +45,12 @@ pub(super) struct ModelArgs {
     #[arg(long, env = "BRANCHLINE_MODEL", value_name = "NAME")]
     pub model: Option<String>,
     /// The endpoint, with or without /v1.
-    #[arg(long, env = "BRANCHLINE_BASE_URL", value_name = "URL", default_value = "https://api.openai.com/v1")]
+    #[arg(
+        long,
+        env = "BRANCHLINE_BASE_URL",
+        value_name = "URL",
+        default_value = "https://api.openai.com/v1"
+    )]
     pub base_url: String,
     /// The environment variable that holds the key (never the key itself).
     #[arg(long, value_name = "VAR", default_value = "OPENAI_API_KEY")]
@@ -82,23 +87,35 @@ pub(super) struct Parts {
 
 impl ModelArgs {
     fn policy_kind(&self) -> PolicyKind {
-        let default = if self.model.is_some() { PolicyKind::Llm } else { PolicyKind::Lexical };
+        let default = if self.model.is_some() {
+            PolicyKind::Llm
+        } else {
+            PolicyKind::Lexical
+        };
         self.policy.unwrap_or(default)
     }
 
     fn critic_kind(&self) -> CriticKind {
-        let default = if self.model.is_some() { CriticKind::Rubric } else { CriticKind::Lexical };
+        let default = if self.model.is_some() {
+            CriticKind::Rubric
+        } else {
+            CriticKind::Lexical
+        };
         self.critic.unwrap_or(default)
     }
 
     /// The endpoint's configuration; `None` without a model.
     pub(super) fn endpoint(&self) -> Result<Option<OpenAiConfig>, CliError> {
-        let Some(model) = &self.model else { return Ok(None) };
+        let Some(model) = &self.model else {
+            return Ok(None);
+        };
         let mut headers = BTreeMap::new();
         for header in &self.headers {
             let Some((name, value)) = header.split_once('=') else {
-                return Err(CliError::new(Exit::Usage, format!("--header {header} has no `=`"))
-                    .hint("write --header name=value, or --header name=env:VAR"));
+                return Err(
+                    CliError::new(Exit::Usage, format!("--header {header} has no `=`"))
+                        .hint("write --header name=value, or --header name=env:VAR"),
+                );
             };
             headers.insert(name.trim().to_owned(), value.trim().to_owned());
         }
@@ -121,7 +138,10 @@ impl ModelArgs {
                 None => Some(value.trim().to_owned()),
             }
         });
-        std::env::var(&self.key_env).into_iter().chain(of_headers).collect()
+        std::env::var(&self.key_env)
+            .into_iter()
+            .chain(of_headers)
+            .collect()
     }
 
     fn chat(&self) -> Result<Arc<dyn ChatModel>, CliError> {
@@ -140,9 +160,9 @@ impl ModelArgs {
             return live(config);
         };
         let mode = if self.record_cassette {
-            let config = self.endpoint()?.ok_or_else(|| {
-                CliError::new(Exit::Usage, "--record-cassette needs --model")
-            })?;
+            let config = self
+                .endpoint()?
+                .ok_or_else(|| CliError::new(Exit::Usage, "--record-cassette needs --model"))?;
             Mode::Record(live(config)?)
         } else {
             Mode::Replay
@@ -158,12 +178,17 @@ impl ModelArgs {
         let llm = policy == PolicyKind::Llm || critic != CriticKind::Lexical;
         let chat = if llm { Some(self.chat()?) } else { None };
         let model = chat.as_ref().map(|chat| chat.name().to_owned());
-        let chat = || chat.clone().expect("made above for every part that uses it");
+        let chat = || {
+            chat.clone()
+                .expect("made above for every part that uses it")
+        };
         let policy: Arc<dyn Policy> = match policy {
             PolicyKind::Lexical => Arc::new(LexicalPolicy::default()),
             PolicyKind::Llm => {
-                let config =
-                    LlmPolicyConfig { page_tokens: self.page_tokens, ..LlmPolicyConfig::default() };
+                let config = LlmPolicyConfig {
+                    page_tokens: self.page_tokens,
+                    ..LlmPolicyConfig::default()
+                };
                 Arc::new(LlmPolicy::new(chat(), config))
             }
         };
@@ -183,6 +208,11 @@ impl ModelArgs {
             CriticKind::Rubric => llm_critic(CriticMode::Rubric),
             CriticKind::Logprob => llm_critic(CriticMode::Logprob),
         };
-        Ok(Parts { policy, critic, model, secrets: self.secrets() })
+        Ok(Parts {
+            policy,
+            critic,
+            model,
+            secrets: self.secrets(),
+        })
     }
 }

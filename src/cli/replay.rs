@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::app::{print, say};
 use super::{CliError, Exit};
-use crate::report::{TreeStyle, tree};
+use crate::report::{TreeStyle, Words, tree_with};
 
 /// Options of `branchline replay`.
 #[derive(Debug, Args)]
@@ -27,7 +27,10 @@ pub(super) struct ReplayArgs {
 /// `branchline replay`.
 pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
     let replay = crate::record::replay(&args.run)?;
-    let nodes = replay.search.as_ref().map_or(0, |search| search.tree().len());
+    let nodes = replay
+        .search
+        .as_ref()
+        .map_or(0, |search| search.tree().len());
     let digest = replay.search.as_ref().map(|search| search.tree().digest());
     if args.json {
         let value = json!({
@@ -40,9 +43,19 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
     }
     if let Some(search) = replay.search.as_ref().filter(|_| !args.quiet) {
         let (rows, columns) = console::Term::stdout().size_checked().unwrap_or((0, 100));
-        let max_lines = if rows == 0 { 200 } else { usize::from(rows) * 4 };
+        let max_lines = if rows == 0 {
+            200
+        } else {
+            usize::from(rows) * 4
+        };
         let colour = std::io::stdout().is_terminal();
-        print(&tree(search, TreeStyle { width: columns, max_lines, colour }));
+        let words = Words::read(&args.run)?;
+        let style = TreeStyle {
+            width: columns,
+            max_lines,
+            colour,
+        };
+        print(&tree_with(search, &words, style));
     }
     print(&format!(
         "{}: {} events, {nodes} states, tree {}",
@@ -54,7 +67,10 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
         say(&format!("warning: the last line of the log is cut: {torn}"));
     }
     if !replay.missing.is_empty() {
-        say(&format!("warning: {} blobs are missing", replay.missing.len()));
+        say(&format!(
+            "warning: {} blobs are missing",
+            replay.missing.len()
+        ));
     }
     match replay.ended {
         Some(_) => print("the rebuilt tree is the recorded one"),

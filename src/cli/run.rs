@@ -1,7 +1,6 @@
 //! `branchline run`: search on a task or on every task of a suite.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use crate::env::browser::{
 use crate::env::{FixedSite, Site};
 use crate::eval::{Outcome, Table};
 use crate::record::{Recorder, Redactor, RunManifest};
-use crate::report::{Mode, Reporter, RunBudget, summary, summary_json};
+use crate::report::{About, Mode, Reporter, RunBudget, summary, summary_json};
 use crate::runtime::{FailurePart, Job, RunLimits, RunReport};
 use crate::search::{Budget, Order, SearchConfig, StrategyKind};
 use crate::task::miniwob::MiniwobSite;
@@ -114,6 +113,16 @@ pub(super) enum Strategy {
     BestFirst,
 }
 
+impl Strategy {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::BestOfN => "best-of-n",
+            Self::BestFirst => "best-first",
+        }
+    }
+}
+
 impl From<Strategy> for StrategyKind {
     fn from(strategy: Strategy) -> Self {
         match strategy {
@@ -135,26 +144,36 @@ pub(super) enum Landing {
 /// One task's search configuration: the command line's, else the task's, else the defaults.
 fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), CliError> {
     let usage = |what: String| CliError::new(Exit::Usage, what);
-    let threshold = UnitF32::new(args.threshold)
-        .map_err(|error| usage(format!("--threshold: {error}")))?;
+    let threshold =
+        UnitF32::new(args.threshold).map_err(|error| usage(format!("--threshold: {error}")))?;
     let money = match args.max_usd {
         None => None,
         Some(usd) if usd.is_finite() && (0.0..1e9).contains(&usd) => {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked"
+            )]
             let micro = (usd * 1e6).round() as u64;
             Some(MicroUsd(micro))
         }
         Some(usd) => return Err(usage(format!("--max-usd: {usd} is no amount of money"))),
     };
     let depth = args.depth.or_else(|| {
-        task.limits.depth.map(|depth| u16::try_from(depth.get()).unwrap_or(u16::MAX))
+        task.limits
+            .depth
+            .map(|depth| u16::try_from(depth.get()).unwrap_or(u16::MAX))
     });
     let search = SearchConfig {
         strategy: args.strategy.into(),
         branching: args.branching,
         depth: depth.unwrap_or(8),
         budget: Budget {
-            steps: Some(args.budget.or(task.limits.steps.map(Into::into)).unwrap_or(20)),
+            steps: Some(
+                args.budget
+                    .or(task.limits.steps.map(Into::into))
+                    .unwrap_or(20),
+            ),
             nodes: task.limits.nodes.map(Into::into),
             model_calls: None,
             tokens: args.max_tokens.or(task.limits.tokens.map(Into::into)),
@@ -169,7 +188,10 @@ fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), C
         seed: Seed(args.seed),
     };
     let seconds = args.time.or(task.limits.seconds.map(Into::into));
-    let limits = RunLimits { wall: seconds.map(Duration::from_secs), ..RunLimits::default() };
+    let limits = RunLimits {
+        wall: seconds.map(Duration::from_secs),
+        ..RunLimits::default()
+    };
     Ok((search, limits))
 }
 
@@ -222,24 +244,24 @@ pub(super) async fn suite(
     let mut reports = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let place = (index, tasks.len());
-        let (outcome, exit) = match one(task, place, search, models, output, &parts, &browser, cx).await
-        {
-            Ok(report) => {
-                let exit = exit_of(&report);
-                show(&report, task, output);
-                let outcome = report.verdict.outcome;
-                reports.push(report);
-                (outcome, exit)
-            }
-            Err(error) => {
-                // One broken task must not lose the rest of a suite: an error is no failure either.
-                if tasks.len() == 1 || error.exit == Exit::Usage || error.exit == Exit::Record {
-                    return Err(error);
+        let (outcome, exit) =
+            match one(task, place, search, models, output, &parts, &browser, cx).await {
+                Ok(report) => {
+                    let exit = exit_of(&report);
+                    show(&report, task, search, output)?;
+                    let outcome = report.verdict.outcome;
+                    reports.push(report);
+                    (outcome, exit)
                 }
-                say(&format!("{}: {error}", task.id));
-                (Outcome::Unscored, error.exit)
-            }
-        };
+                Err(error) => {
+                    // One broken task must not lose the rest of a suite: an error is no failure either.
+                    if tasks.len() == 1 || error.exit == Exit::Usage || error.exit == Exit::Record {
+                        return Err(error);
+                    }
+                    say(&format!("{}: {error}", task.id));
+                    (Outcome::Unscored, error.exit)
+                }
+            };
         table.add(&task.id, outcome);
         worst = worst.max(exit);
         if worst == Exit::Interrupted {
@@ -253,7 +275,10 @@ pub(super) async fn suite(
 }
 
 /// Runs one task.
-#[expect(clippy::too_many_arguments, reason = "one call, by name, from one place")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "one call, by name, from one place"
+)]
 async fn one(
     task: &Task,
     (index, of): (usize, usize),
@@ -336,16 +361,30 @@ fn reporter(output: &OutputArgs, wall: Option<Duration>) -> Reporter {
     Reporter::new(mode, out, stderr.size_checked(), colour, RunBudget { wall })
 }
 
-fn show(report: &RunReport, task: &Task, output: &OutputArgs) {
+fn show(
+    report: &RunReport,
+    task: &Task,
+    args: &SearchArgs,
+    output: &OutputArgs,
+) -> Result<(), CliError> {
     if output.json {
         let mut value = summary_json(report);
-        value["event"] = json!("report");
         value["task"] = json!(task.id);
         print(&value.to_string());
-    } else {
-        let colour = std::io::stdout().is_terminal();
-        print(&summary(report, &task.id, colour));
+        return Ok(());
     }
+    let (search, limits) = config(args, task)?;
+    let stdout = console::Term::stdout();
+    let about = About {
+        task: Some(&task.id),
+        strategy: args.strategy.name(),
+        budget: search.budget,
+        wall: limits.wall,
+        width: stdout.size_checked().map(|(_, columns)| columns),
+        colour: console::colors_enabled() && stdout.is_term(),
+    };
+    print(&summary(report, &about));
+    Ok(())
 }
 
 fn total(table: &Table, reports: &[RunReport], output: &OutputArgs) {

@@ -278,13 +278,16 @@ fn restores(steps: &StepFigures) -> String {
 
 fn trouble(steps: &StepFigures) -> String {
     let StepFigures {
+        loops,
         rejected,
         held,
         failed,
         retried,
         ..
     } = steps;
-    format!("{rejected} rejected, {held} held, {failed} failed, {retried} retried")
+    format!(
+        "{loops} to known states, {rejected} rejected, {held} held, {failed} failed, {retried} retried"
+    )
 }
 
 fn model_words(cost: &Cost) -> String {
@@ -405,6 +408,7 @@ mod tests {
             cost,
             steps: StepFigures {
                 actions: 31,
+                loops: 0,
                 restores: [
                     (Rung::Live, RestoreFigures { count: 10, ms: 9 }),
                     (
@@ -460,7 +464,7 @@ mod tests {
           search      best-first: the budget of actions is spent; steps 20/20, states 14, model o…
           actions     31 in the search, 3 in the commit
           restores    live 10 (mean 0 ms), replay 7 (mean 1.3 s); 1 mismatch
-          trouble     2 rejected, 1 held, 0 failed, 1 retried
+          trouble     0 to known states, 2 rejected, 1 held, 0 failed, 1 retried
           model       41 calls; 51,234 tokens in (12,000 cached), 1,900 out; $0.0123
           time        1:12 (the search may take 5:00)
           record      runs/my mug
@@ -515,7 +519,7 @@ mod tests {
           search      best-first: it was broken off; steps 0, states 0, model orders 0; best none
           actions     0 in the search, 0 in the commit
           restores    none
-          trouble     0 rejected, 0 held, 0 failed, 0 retried
+          trouble     0 to known states, 0 rejected, 0 held, 0 failed, 0 retried
           model       1 call; 10 tokens in, 0 out; unpriced
           time        1:12
           record      runs/2
@@ -637,6 +641,7 @@ mod tests {
             "commit_actions": 3,
             "failed": 0,
             "held": 1,
+            "loops": 0,
             "mismatches": 1,
             "rejected": 2,
             "restores": {

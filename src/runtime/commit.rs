@@ -12,6 +12,7 @@ use crate::types::{Action, Digest, EdgeId, Seed, Step};
 
 use super::driver::keep_screenshot;
 use super::job::{Failure, FailurePart, Job, Progress};
+use super::view::rendered_target;
 use super::{lane, order};
 
 /// What to execute.
@@ -31,6 +32,8 @@ pub(super) struct PlannedStep {
     pub(super) action: Action,
     /// Where it led during the search.
     pub(super) expected: Digest,
+    /// What it is done to, as rendered in the search.
+    pub(super) target: Option<String>,
 }
 
 /// What came of it.
@@ -137,7 +140,7 @@ async fn walk(
 ) -> Result<(), RecordError> {
     let limits = &plan.job.limits.calls;
     let start = match order::observe(env, limits, cx).await {
-        Ok(observation) => observation.digest,
+        Ok(observation) => observation,
         Err(error) => {
             let cancelled = matches!(error, ObserveError::Interrupted(Interrupted::Cancelled));
             out.broke(
@@ -147,6 +150,8 @@ async fn walk(
             return Ok(());
         }
     };
+    let mut here = start;
+    let start = here.digest;
     if start != plan.start {
         let reason = format!(
             "the commit started in another state ({} instead of {})",
@@ -183,6 +188,17 @@ async fn walk(
             reason,
         };
         let at = format!("step {number} of the commit, {action}");
+        // Equal digests say that the states are equal, not that references are: a commit must not
+        // act on another element than the search did.
+        let target = rendered_target(&here, planned.action.target());
+        if target != planned.target {
+            let name = |target: Option<String>| target.unwrap_or_else(|| "nothing".to_owned());
+            let (now, then) = (name(target), name(planned.target.clone()));
+            let reason = format!("{at}, would act on {now} instead of {then}");
+            recorder.append(&diverged(reason.clone(), Some(here.digest)))?;
+            out.uncommitted = Some(reason);
+            return Ok(());
+        }
         let step = match order::act(env, &planned.action, limits, cx).await {
             Ok(step) => step,
             Err(error) => {
@@ -245,6 +261,7 @@ async fn walk(
             out.uncommitted = Some(reason);
             return Ok(());
         }
+        here = observation;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ use super::commit::{self, Committed};
 use super::job::{Failure, FailurePart, Job, Progress, RunError, RunReport, StepFigures};
 use super::lane::{Pool, Slot};
 use super::order::{self, Done, StartError, StepDone, StepEnd, StepOrder, elapsed_ms};
-use super::view::{NodeState, OwnedView, rendered_target, siblings};
+use super::view::{NodeState, OwnedView, rendered_target, sent_writes, siblings};
 
 /// Who watches a run.
 pub(super) type Watch<'a> = &'a mut (dyn FnMut(&Progress, &Search) + Send);
@@ -205,6 +205,7 @@ impl<'a> Driver<'a> {
                 snapshot,
                 path: Arc::new([]),
                 answer: None,
+                writes: None,
             }],
             arriving: HashMap::new(),
             refusals: HashMap::new(),
@@ -596,6 +597,7 @@ impl<'a> Driver<'a> {
                 detail.screenshot = keep_screenshot(self.parts.recorder, &mut observation)?;
                 detail.observation = Some(self.parts.recorder.json(&observation)?);
                 detail.url = Some(observation.url.clone());
+                let sent = sent_writes(&step);
                 detail.step = Some(step);
                 detail.snapshot = Some(snapshot.clone());
                 let from = self.state(parent);
@@ -605,9 +607,9 @@ impl<'a> Driver<'a> {
                     url: observation.url.clone(),
                     changed: observation.digest != from.observation.digest,
                 };
-                let digest = observation.digest;
                 let terminal = observation.terminal || answer.is_some();
-                let state = from.child(path_step, Arc::new(*observation), snapshot, answer);
+                let state = from.child(path_step, Arc::new(*observation), snapshot, answer, sent);
+                let digest = state.identity();
                 self.arriving.insert(edge, state);
                 Outcome::Stepped(Stepped::State {
                     digest,
@@ -792,6 +794,7 @@ impl<'a> Driver<'a> {
                         shown: self.search.tree().edge(edge).action(),
                         action: self.real_action(edge),
                         expected: self.reached(edge),
+                        target: self.target(edge),
                     })
                     .collect(),
             };
@@ -812,6 +815,7 @@ impl<'a> Driver<'a> {
         self.say(&Progress::Verdict(verdict.clone()));
 
         self.figures.commit_actions = committed.actions;
+        self.figures.loops = self.count_loops();
         let mut cost = spent.cost;
         cost.env_actions += committed.actions;
         let wall_ms = elapsed_ms(begun);
@@ -834,6 +838,21 @@ impl<'a> Driver<'a> {
             wall_ms,
             tree_digest,
         })
+    }
+
+    /// Executed edges that led to a known state.
+    fn count_loops(&self) -> u32 {
+        let tree = self.search.tree();
+        let edges = tree.nodes().flat_map(|node| tree.edges(node));
+        let loops = edges.filter(|edge| matches!(tree.edge(*edge).status(), EdgeStatus::Loop(_)));
+        u32::try_from(loops.count()).unwrap_or(u32::MAX)
+    }
+
+    /// What an edge acts on, as rendered in its parent's state.
+    fn target(&self, edge: EdgeId) -> Option<String> {
+        let action = self.real_action(edge);
+        let parent = self.search.tree().edge(edge).parent();
+        rendered_target(&self.state(parent).observation, action.target())
     }
 
     /// The digest that an edge of the best path led to.

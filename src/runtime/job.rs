@@ -220,6 +220,8 @@ pub struct StepFigures {
     pub restores: BTreeMap<Rung, RestoreFigures>,
     /// Rungs that did not verify and were followed by another.
     pub mismatches: u32,
+    /// Orders whose action led to a state that was known already.
+    pub loops: u32,
     /// Orders whose action was refused.
     pub rejected: u32,
     /// Orders whose action was held because it writes.

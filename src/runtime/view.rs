@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::search::{EdgeStatus, Tree};
 use crate::types::{
-    ActionSpec, EdgeId, NodeId, Observation, PathStep, Seed, Sibling, SiblingOutcome, Snapshot,
-    View,
+    ActionSpec, Digest, EdgeId, EffectKind, NodeId, Observation, PathStep, Seed, Sibling,
+    SiblingOutcome, Snapshot, Step, View,
 };
 
 /// What the driver knows of a node beyond the tree.
@@ -18,9 +18,20 @@ pub(super) struct NodeState {
     /// From the root to here. Only this branch.
     pub(super) path: Arc<[PathStep]>,
     pub(super) answer: Option<String>,
+    /// The writes that were sent on the way here: two states that look alike are not the same if a
+    /// server was told different things.
+    pub(super) writes: Option<Digest>,
 }
 
 impl NodeState {
+    /// What the search knows the state by: what can be seen, and what was written on the way.
+    pub(super) fn identity(&self) -> Digest {
+        match self.writes {
+            None => self.observation.digest,
+            Some(writes) => Digest::of(format!("{}{writes}", self.observation.digest)),
+        }
+    }
+
     /// The state that `step` led to from here.
     pub(super) fn child(
         &self,
@@ -28,8 +39,14 @@ impl NodeState {
         observation: Arc<Observation>,
         snapshot: Snapshot,
         answer: Option<String>,
+        sent: Option<Digest>,
     ) -> Self {
+        let writes = match (self.writes, sent) {
+            (Some(before), Some(sent)) => Some(Digest::of(format!("{before}{sent}"))),
+            (before, sent) => sent.or(before),
+        };
         Self {
+            writes,
             observation,
             previous: Some(Arc::clone(&self.observation)),
             snapshot,
@@ -71,6 +88,27 @@ pub(super) fn rendered_target(
 ) -> Option<String> {
     let element = observation.element(reference?)?;
     Some(format!("{} {:?}", element.role, element.name))
+}
+
+/// The writes that a step sent, as one digest.
+pub(super) fn sent_writes(step: &Step) -> Option<Digest> {
+    let Step::Done { effects, .. } = step else {
+        return None;
+    };
+    let mut sent = effects
+        .iter()
+        .filter(|effect| effect.kind == EffectKind::Write && !effect.held)
+        .map(|e| {
+            format!(
+                "{} {} {}\n",
+                e.method,
+                e.url,
+                e.body.as_deref().unwrap_or_default()
+            )
+        })
+        .peekable();
+    sent.peek()?;
+    Some(Digest::of(sent.collect::<String>()))
 }
 
 /// What was tried under a state, in the order in which it was proposed. `refusals` holds what the
