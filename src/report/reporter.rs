@@ -149,7 +149,7 @@ impl Reporter {
 
     /// Takes an event in: the callback of [`run`](crate::runtime::run).
     pub fn update(&mut self, progress: &Progress, search: &Search) {
-        self.learn(progress);
+        self.learn(progress, search);
         match self.mode {
             Mode::Live => self.redraw(progress, search),
             Mode::Plain => {
@@ -194,8 +194,8 @@ impl Reporter {
         self.known.clear();
     }
 
-    fn learn(&mut self, progress: &Progress) {
-        self.scene.follow(progress);
+    fn learn(&mut self, progress: &Progress, search: &Search) {
+        self.scene.follow(progress, search, &self.words);
         if let Progress::Landed {
             ticket,
             request,
@@ -295,7 +295,9 @@ impl Reporter {
                 ));
             }
             Progress::Committing { step, of, action } => {
-                lines.push(format!("commit {step}/{of}  {action}"));
+                let what = self.words.committed(search, *step);
+                let what = what.unwrap_or_else(|| action.clone());
+                lines.push(format!("commit {step}/{of}  {what}"));
             }
             Progress::Verdict(verdict) => {
                 lines.push(format!("verdict: {}", outcome_word(verdict.outcome)));
@@ -469,7 +471,7 @@ mod tests {
         propose n4  2 new actions
         warning: the browser did not close
         search ended: the budget of actions is spent; best n3
-        commit 1/2  click(ref: "1")
+        commit 1/2  click link "Mug"
         verdict: unscored
         "#);
     }

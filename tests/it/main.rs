@@ -6,6 +6,7 @@ mod conformance;
 mod models;
 mod policies;
 mod record;
+mod report;
 mod runtime;
 mod search_properties;
 mod support;
