@@ -91,7 +91,7 @@ impl Scene {
         let (spent, budget) = (search.spent(), search.config().budget);
         let mut lines = vec![Line::of(Tone::Strong, search.strategy_name())];
         let mut put = |name: &str, text: &str| {
-            let mut item = Line::of(Tone::Dim, &format!("  {name} "));
+            let mut item = Line::of(Tone::Dim, &format!("  {name}"));
             item.push(Tone::Plain, text);
             match lines.last_mut() {
                 Some(line) if line.width() + item.width() <= cols => line.append(item),
@@ -103,25 +103,28 @@ impl Scene {
             None => text,
         };
         put(
-            "step",
+            "step ",
             &of_limit(spent.steps.into(), budget.steps.map(u64::from)),
         );
         put(
-            "nodes",
+            "nodes ",
             &of_limit(spent.nodes.into(), budget.nodes.map(u64::from)),
         );
-        put("calls", &short(spent.cost.model_calls.into()));
+        put("calls ", &short(spent.cost.model_calls.into()));
         if let Some(limit) = budget.model_calls {
-            put("orders", &of_limit(spent.orders.into(), Some(limit.into())));
+            put(
+                "orders ",
+                &of_limit(spent.orders.into(), Some(limit.into())),
+            );
         }
         let tokens = short(spent.cost.tokens());
-        put("tokens", &limited(tokens, budget.tokens.map(short)));
+        put("tokens ", &limited(tokens, budget.tokens.map(short)));
         let limit = budget.money.map(|limit| limit.to_string());
-        put("cost", &limited(money(&spent.cost), limit));
-        put("time", &clock(elapsed));
-        if let Some(wall) = self.wall {
-            put("left", &clock(wall.saturating_sub(elapsed)));
-        }
+        put("", &limited(money(&spent.cost), limit));
+        let left = self.wall.map_or_else(String::new, |wall| {
+            format!(", {} left", clock(wall.saturating_sub(elapsed)))
+        });
+        put("", &format!("{}{left}", clock(elapsed)));
         lines
     }
 }
@@ -178,7 +181,7 @@ mod tests {
             task: Some(("shop/mug".to_owned(), 2, 5)),
             goal: format!("buy the red mug {HOSTILE}"),
             phase: None,
-            wall: Some(Duration::from_secs(120)),
+            wall: Some(Duration::from_mins(2)),
         }
     }
 
@@ -192,8 +195,7 @@ mod tests {
         let frame = scene().frame(&search, &words, (22, 79), Duration::from_secs(14));
         insta::assert_snapshot!(text(&frame), @r#"
         2/5  shop/mug  buy the red mug [2J]0;ownedBuy now31m
-        best-first  step 8/20  nodes 5  calls 6  tokens 7.4k  cost $0.0075  time 0:14
-          left 1:46
+        best-first  step 8/20  nodes 5  calls 6  tokens 7.4k  $0.0075  0:14, 1:46 left
         n0 start
         ├─★ n1 click link "Mug"  ▰▰▰▱▱ 0.62  → http://shop.test/mug
         │  ├─★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug

@@ -448,7 +448,7 @@ mod tests {
             task: Some("shop/mug"),
             strategy: "best-first",
             budget: Budget::default(),
-            wall: Some(Duration::from_secs(300)),
+            wall: Some(Duration::from_mins(5)),
             width: Some(90),
             colour: false,
         }
