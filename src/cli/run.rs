@@ -243,7 +243,7 @@ pub(super) async fn suite(
     let mut worst = Exit::Done;
     let mut reports = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
-        let place = (index, tasks.len());
+        let place = (index + 1, tasks.len());
         let (outcome, exit) =
             match one(task, place, search, models, output, &parts, &browser, cx).await {
                 Ok(report) => {

@@ -25,7 +25,7 @@ pub(super) struct Scene {
 
 impl Scene {
     /// Takes in what the tree does not show.
-    pub(super) fn follow(&mut self, progress: &Progress) {
+    pub(super) fn follow(&mut self, progress: &Progress, search: &Search, words: &Words) {
         match progress {
             Progress::Opened { goal, .. } => self.goal.clone_from(goal),
             Progress::SearchEnded { reason, .. } => {
@@ -33,7 +33,10 @@ impl Scene {
                 self.phase = Some((Tone::Plain, text));
             }
             Progress::Committing { step, of, action } => {
-                self.phase = Some((Tone::Warn, format!("committing {step}/{of}  {action}")));
+                let what = words
+                    .committed(search, *step)
+                    .unwrap_or_else(|| action.clone());
+                self.phase = Some((Tone::Warn, format!("committing {step}/{of}  {what}")));
             }
             Progress::Verdict(verdict) => {
                 self.phase = Some((
@@ -53,7 +56,10 @@ impl Scene {
         (rows, cols): (usize, usize),
         elapsed: Duration,
     ) -> Vec<Line> {
-        let mut lines = vec![self.title(), self.figures(search, elapsed)];
+        let mut lines = vec![self.title()];
+        // Little room is the tree's.
+        let most = if rows < 10 { 1 } else { 2 };
+        lines.extend(self.figures(search, elapsed, cols).into_iter().take(most));
         let phase = self
             .phase
             .as_ref()
@@ -80,46 +86,46 @@ impl Scene {
         line
     }
 
-    /// Strategy, counts, cost, time.
-    fn figures(&self, search: &Search, elapsed: Duration) -> Line {
+    /// Strategy, counts, cost, time: on as many lines as it takes.
+    fn figures(&self, search: &Search, elapsed: Duration, cols: usize) -> Vec<Line> {
         let (spent, budget) = (search.spent(), search.config().budget);
-        let mut line = Line::of(Tone::Strong, search.strategy_name());
+        let mut lines = vec![Line::of(Tone::Strong, search.strategy_name())];
         let mut put = |name: &str, text: &str| {
-            line.push(Tone::Dim, &format!("  {name} "));
-            line.push(Tone::Plain, text);
+            let mut item = Line::of(Tone::Dim, &format!("  {name}"));
+            item.push(Tone::Plain, text);
+            match lines.last_mut() {
+                Some(line) if line.width() + item.width() <= cols => line.append(item),
+                Some(_) | None => lines.push(item),
+            }
+        };
+        let limited = |text: String, limit: Option<String>| match limit {
+            Some(limit) => format!("{text}/{limit}"),
+            None => text,
         };
         put(
-            "step",
+            "step ",
             &of_limit(spent.steps.into(), budget.steps.map(u64::from)),
         );
         put(
-            "nodes",
+            "nodes ",
             &of_limit(spent.nodes.into(), budget.nodes.map(u64::from)),
         );
-        put("calls", &short(spent.cost.model_calls.into()));
+        put("calls ", &short(spent.cost.model_calls.into()));
         if let Some(limit) = budget.model_calls {
-            put("orders", &of_limit(spent.orders.into(), Some(limit.into())));
+            put(
+                "orders ",
+                &of_limit(spent.orders.into(), Some(limit.into())),
+            );
         }
         let tokens = short(spent.cost.tokens());
-        put(
-            "tokens",
-            &budget.tokens.map_or_else(
-                || tokens.clone(),
-                |limit| format!("{tokens}/{}", short(limit)),
-            ),
-        );
-        let money = money(&spent.cost);
-        put(
-            "cost",
-            &budget
-                .money
-                .map_or_else(|| money.clone(), |limit| format!("{money}/{limit}")),
-        );
-        put("time", &clock(elapsed));
-        if let Some(wall) = self.wall {
-            put("left", &clock(wall.saturating_sub(elapsed)));
-        }
-        line
+        put("tokens ", &limited(tokens, budget.tokens.map(short)));
+        let limit = budget.money.map(|limit| limit.to_string());
+        put("", &limited(money(&spent.cost), limit));
+        let left = self.wall.map_or_else(String::new, |wall| {
+            format!(", {} left", clock(wall.saturating_sub(elapsed)))
+        });
+        put("", &format!("{}{left}", clock(elapsed)));
+        lines
     }
 }
 
@@ -175,7 +181,7 @@ mod tests {
             task: Some(("shop/mug".to_owned(), 2, 5)),
             goal: format!("buy the red mug {HOSTILE}"),
             phase: None,
-            wall: Some(Duration::from_secs(120)),
+            wall: Some(Duration::from_mins(2)),
         }
     }
 
@@ -186,10 +192,10 @@ mod tests {
     #[test]
     fn a_frame_shows_the_search_and_fits() {
         let (search, words) = grown(14);
-        let frame = scene().frame(&search, &words, (22, 110), Duration::from_secs(14));
+        let frame = scene().frame(&search, &words, (22, 79), Duration::from_secs(14));
         insta::assert_snapshot!(text(&frame), @r#"
         2/5  shop/mug  buy the red mug [2J]0;ownedBuy now31m
-        best-first  step 8/20  nodes 5  calls 6  tokens 7.4k  cost $0.0075  time 0:14  left 1:46
+        best-first  step 8/20  nodes 5  calls 6  tokens 7.4k  $0.0075  0:14, 1:46 left
         n0 start
         ├─★ n1 click link "Mug"  ▰▰▰▱▱ 0.62  → http://shop.test/mug
         │  ├─★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
@@ -203,14 +209,15 @@ mod tests {
         └─ ◌ scroll 400
         "#);
         let mut ended = scene();
-        ended.follow(&Progress::SearchEnded {
+        let end = Progress::SearchEnded {
             reason: StopReason::Time,
             best: search.best(),
-        });
+        };
+        ended.follow(&end, &search, &words);
         let small = ended.frame(&search, &words, (7, 50), Duration::from_secs(130));
         insta::assert_snapshot!(text(&small), @r#"
         2/5  shop/mug  buy the red mug [2J]0;ownedBuy now…
-        best-first  step 8/20  nodes 5  calls 6  tokens 7…
+        best-first  step 8/20  nodes 5  calls 6
         n0 start  +7 hidden
         ├─⋯★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.tes…
         └─⋯ n4 hover [1]  judging…  → http://shop.test/mu…

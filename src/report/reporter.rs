@@ -149,7 +149,7 @@ impl Reporter {
 
     /// Takes an event in: the callback of [`run`](crate::runtime::run).
     pub fn update(&mut self, progress: &Progress, search: &Search) {
-        self.learn(progress);
+        self.learn(progress, search);
         match self.mode {
             Mode::Live => self.redraw(progress, search),
             Mode::Plain => {
@@ -194,8 +194,8 @@ impl Reporter {
         self.known.clear();
     }
 
-    fn learn(&mut self, progress: &Progress) {
-        self.scene.follow(progress);
+    fn learn(&mut self, progress: &Progress, search: &Search) {
+        self.scene.follow(progress, search, &self.words);
         if let Progress::Landed {
             ticket,
             request,
@@ -295,7 +295,9 @@ impl Reporter {
                 ));
             }
             Progress::Committing { step, of, action } => {
-                lines.push(format!("commit {step}/{of}  {action}"));
+                let what = self.words.committed(search, *step);
+                let what = what.unwrap_or_else(|| action.clone());
+                lines.push(format!("commit {step}/{of}  {what}"));
             }
             Progress::Verdict(verdict) => {
                 lines.push(format!("verdict: {}", outcome_word(verdict.outcome)));
@@ -306,13 +308,13 @@ impl Reporter {
 
     fn landed_line(&mut self, told: &Told, search: &Search) -> String {
         let tree = search.tree();
-        let note = told.words.note.as_deref().map(note_words);
+        let reason = told.words.note.as_deref().map(note_words);
         match told.request {
             Request::Propose { node, .. } => {
                 let count = tree.edges(node).count();
                 let before = self.known.insert(node, count).unwrap_or(0);
-                match note {
-                    Some(note) => format!("propose {node}  failed: {note}"),
+                match reason {
+                    Some(reason) => format!("propose {node}  failed: {reason}"),
                     None => format!(
                         "propose {node}  {}",
                         plural((count - before) as u64, "new action")
@@ -324,8 +326,8 @@ impl Reporter {
                     || "start".to_owned(),
                     |edge| self.words.phrase(search, edge),
                 );
-                match (note, tree.node(node).value()) {
-                    (Some(note), _) => format!("value {node}  {place}  failed: {note}"),
+                match (reason, tree.node(node).value()) {
+                    (Some(reason), _) => format!("value {node}  {place}  failed: {reason}"),
                     (None, Some(value)) => format!("value {node}  {place}  {value}"),
                     (None, None) => format!("value {node}  {place}  none"),
                 }
@@ -336,7 +338,7 @@ impl Reporter {
                 let count = of_limit(self.steps.into(), limit);
                 let what = self.words.phrase(search, edge);
                 let edge = tree.edge(edge);
-                let why = note.map_or_else(String::new, |note| format!(": {note}"));
+                let why = reason.map_or_else(String::new, |reason| format!(": {reason}"));
                 let to = told.words.url.as_deref().unwrap_or_default();
                 let end = match edge.status() {
                     EdgeStatus::Done(node) if tree.node(node).terminal() => {
@@ -386,7 +388,7 @@ mod tests {
     fn reporter(mode: Mode, size: (u16, u16)) -> (Reporter, Sink) {
         let sink = Sink::default();
         let budget = RunBudget {
-            wall: Some(Duration::from_secs(3600)),
+            wall: Some(Duration::from_hours(1)),
         };
         let reporter = Reporter::new(mode, Box::new(sink.clone()), Some(size), false, budget);
         (reporter, sink)
@@ -469,7 +471,7 @@ mod tests {
         propose n4  2 new actions
         warning: the browser did not close
         search ended: the budget of actions is spent; best n3
-        commit 1/2  click(ref: "1")
+        commit 1/2  click link "Mug"
         verdict: unscored
         "#);
     }

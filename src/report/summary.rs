@@ -13,6 +13,9 @@ use crate::types::{Cost, PathStep, Rung};
 /// The columns before the facts.
 const LABEL: usize = 12;
 
+/// The most lines that one fact takes; answers and pages may be long.
+const FACT_LINES: usize = 6;
+
 /// What a report does not say of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About<'a> {
@@ -24,7 +27,7 @@ pub struct About<'a> {
     pub budget: Budget,
     /// The time it might have taken.
     pub wall: Option<Duration>,
-    /// Most columns of a line; none: lines are not cut. The record's directory and the command to
+    /// Most columns of a line, longer ones are broken; none: lines are as long as they are. The record's directory and the command to
     /// replay it are never cut.
     pub width: Option<u16>,
     /// Whether to use colour (ANSI).
@@ -62,7 +65,16 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
     if let Some(answer) = &report.answer {
         lines.push(fact("answer", &format!("\"{answer}\"")));
     }
-    lines.push(fact("search", &search_words(report, about)));
+    let best = report
+        .best
+        .map_or_else(|| "no state".to_owned(), |best| best.to_string());
+    let ended = format!(
+        "{}; ended: {}; best {best}",
+        about.strategy,
+        reason_words(report.reason)
+    );
+    lines.push(fact("search", &ended));
+    lines.push(fact("spent", &spent_words(report, about)));
     let steps = &report.steps;
     lines.push(fact(
         "actions",
@@ -76,12 +88,13 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
     lines.push(fact("trouble", &trouble(steps)));
     lines.push(fact("model", &model_words(&report.cost)));
     let limit = about.wall.map_or_else(String::new, |wall| {
-        format!(" (the search may take {})", clock(wall))
+        format!(" (limit of the search {})", clock(wall))
     });
     lines.push(fact("time", &format!("{}{limit}", span(report.wall_ms))));
-    for line in &mut lines {
-        line.clip(width);
-    }
+    let mut lines: Vec<Line> = lines
+        .into_iter()
+        .flat_map(|line| line.wrap(width, LABEL + 2, FACT_LINES))
+        .collect();
     // To be copied: never cut.
     lines.push(fact("record", &report.dir.display().to_string()));
     lines.push(fact(
@@ -129,7 +142,7 @@ pub(super) fn reason_words(reason: StopReason) -> &'static str {
         StopReason::Solved => "a state reached the threshold",
         StopReason::Exhausted => "nothing is left to try",
         StopReason::Steps => "the budget of actions is spent",
-        StopReason::Nodes => "the budget of states is spent",
+        StopReason::Nodes => "the budget of nodes is spent",
         StopReason::ModelCalls => "the budget of model calls is spent",
         StopReason::Tokens => "the budget of tokens is spent",
         StopReason::Money => "the budget of money is spent",
@@ -241,7 +254,7 @@ fn checks(verdict: &Verdict) -> Vec<Line> {
     lines
 }
 
-fn search_words(report: &RunReport, about: &About<'_>) -> String {
+fn spent_words(report: &RunReport, about: &About<'_>) -> String {
     let Budget {
         steps,
         nodes,
@@ -249,13 +262,8 @@ fn search_words(report: &RunReport, about: &About<'_>) -> String {
         ..
     } = about.budget;
     let spent = &report.spent;
-    let best = report
-        .best
-        .map_or_else(|| "none".to_owned(), |best| best.to_string());
     format!(
-        "{}: {}; steps {}, states {}, model orders {}; best {best}",
-        about.strategy,
-        reason_words(report.reason),
+        "steps {}, nodes {}, model orders {}",
         of_limit(spent.steps.into(), steps.map(u64::from)),
         of_limit(spent.nodes.into(), nodes.map(u64::from)),
         of_limit(spent.orders.into(), model_calls.map(u64::from)),
@@ -267,13 +275,18 @@ fn restores(steps: &StepFigures) -> String {
         return "none".to_owned();
     }
     let each = steps.restores.iter().map(|(rung, figures)| {
-        let mean = figures.ms / u64::from(figures.count.max(1));
+        let tenths = figures.ms.saturating_mul(10) / u64::from(figures.count.max(1));
+        let mean = match tenths {
+            0..100 => format!("{}.{} ms", tenths / 10, tenths % 10),
+            _ => span(tenths / 10),
+        };
         let count = grouped(figures.count.into());
-        format!("{} {count} (mean {})", rung_word(*rung), span(mean))
+        format!("{} {count} (mean {mean})", rung_word(*rung))
     });
     let each: Vec<String> = each.collect();
-    let mismatches = plural(steps.mismatches.into(), "mismatch").replace("mismatchs", "mismatches");
-    format!("{}; {mismatches}", each.join(", "))
+    let did_not = plural(steps.mismatches.into(), "try");
+    let did_not = did_not.replace("trys", "tries");
+    format!("{}; {did_not} did not verify", each.join(", "))
 }
 
 fn trouble(steps: &StepFigures) -> String {
@@ -439,7 +452,7 @@ mod tests {
             task: Some("shop/mug"),
             strategy: "best-first",
             budget: Budget::default(),
-            wall: Some(Duration::from_secs(300)),
+            wall: Some(Duration::from_mins(5)),
             width: Some(90),
             colour: false,
         }
@@ -461,12 +474,13 @@ mod tests {
             1. click link "Mug"  → http://shop.test/mug
             2. stop "4"  → http://shop.test/mug  (nothing changed)
           answer      "4"
-          search      best-first: the budget of actions is spent; steps 20/20, states 14, model o…
+          search      best-first; ended: the budget of actions is spent; best n7
+          spent       steps 20/20, nodes 14, model orders 34
           actions     31 in the search, 3 in the commit
-          restores    live 10 (mean 0 ms), replay 7 (mean 1.3 s); 1 mismatch
+          restores    live 10 (mean 0.9 ms), replay 7 (mean 1.3 s); 1 try did not verify
           trouble     0 to known states, 2 rejected, 1 held, 0 failed, 1 retried
           model       41 calls; 51,234 tokens in (12,000 cached), 1,900 out; $0.0123
-          time        1:12 (the search may take 5:00)
+          time        1:12 (limit of the search 5:00)
           record      runs/my mug
           replay      branchline replay 'runs/my mug'
         "#);
@@ -516,7 +530,8 @@ mod tests {
           uncommitted no such model
           checks      none
           path        none
-          search      best-first: it was broken off; steps 0, states 0, model orders 0; best none
+          search      best-first; ended: it was broken off; best no state
+          spent       steps 0, nodes 0, model orders 0
           actions     0 in the search, 0 in the commit
           restores    none
           trouble     0 to known states, 0 rejected, 0 held, 0 failed, 0 retried
@@ -553,12 +568,16 @@ mod tests {
             HOSTILE,
             true,
         )];
-        let printed = summary(&hostile, &about());
+        let about = About {
+            width: None,
+            ..about()
+        };
+        let printed = summary(&hostile, &about);
         assert!(!printed.contains(|c: char| c != '\n' && crate::report::text::unprintable(c)));
         let mut tame = report();
         tame.path.truncate(1);
         tame.uncommitted = Some(String::new());
-        let expected = summary(&tame, &about()).lines().count();
+        let expected = summary(&tame, &about).lines().count();
         assert_eq!(printed.lines().count(), expected);
     }
 

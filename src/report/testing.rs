@@ -130,11 +130,7 @@ fn world(from: &str, action: &Action) -> (Outcome, EdgeWords) {
 }
 
 /// Carries a request out.
-pub(super) fn answer(
-    search: &Search,
-    states: &mut Vec<String>,
-    request: Request,
-) -> (Outcome, EdgeWords) {
+pub(super) fn answer(search: &Search, states: &[String], request: Request) -> (Outcome, EdgeWords) {
     let cost = Cost {
         model_calls: 1,
         input_tokens: 1200,
@@ -196,7 +192,7 @@ pub(super) fn drive(
         let Some((ticket, request)) = queue.pop_front() else {
             break;
         };
-        let (outcome, said) = answer(search, &mut states, request);
+        let (outcome, said) = answer(search, &states, request);
         search.tell(ticket, outcome).unwrap();
         if search.tree().len() > states.len() {
             states.push(said.url.clone().unwrap());

@@ -46,6 +46,18 @@ pub(super) fn clip(text: &str, width: usize) -> String {
     }
 }
 
+/// How many bytes of `text` fit into `width` columns.
+fn columns(text: &str, width: usize) -> usize {
+    let mut used = 0;
+    for (at, c) in text.char_indices() {
+        used += measure_text_width(c.encode_utf8(&mut [0; 4]));
+        if used > width {
+            return at;
+        }
+    }
+    text.len()
+}
+
 /// How a piece of a line looks where there is colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
@@ -121,6 +133,34 @@ impl Line {
             }
         }
         self.0.retain(|(_, text)| !text.is_empty());
+    }
+
+    /// The line, or where it is too wide several: those after the first are indented by `indent`
+    /// and hold the rest of the last piece, broken at spaces if possible. After `most` lines the
+    /// rest is cut off.
+    pub(super) fn wrap(mut self, width: usize, indent: usize, most: usize) -> Vec<Self> {
+        let mut lines = Vec::new();
+        while self.width() > width && lines.len() + 1 < most {
+            let Some((tone, text)) = self.0.pop() else {
+                break;
+            };
+            let room = width.saturating_sub(self.width());
+            let end = columns(&text, room);
+            // A word is kept whole, unless little would be left of the line.
+            let at = text[..end].rfind(' ').filter(|at| *at > end / 2);
+            let (first, rest) = text.split_at(at.unwrap_or(end));
+            if first.is_empty() || indent + 2 > width {
+                self.0.push((tone, text));
+                break;
+            }
+            self.push(tone, first);
+            let mut next = Self::of(Tone::Plain, &" ".repeat(indent));
+            next.push(tone, rest.trim_start());
+            lines.push(std::mem::replace(&mut self, next));
+        }
+        self.clip(width);
+        lines.push(self);
+        lines
     }
 
     pub(super) fn render(&self, colour: bool) -> String {
@@ -212,6 +252,26 @@ mod tests {
         assert_eq!(cut(0), "");
         assert_eq!(clip("日本語", 5), "日本…");
         assert_eq!(clip("日本語", 0), "");
+    }
+
+    #[test]
+    fn long_text_goes_on_below() {
+        let wrap = |text: &str, width, most| -> Vec<String> {
+            let mut line = Line::of(Tone::Dim, "at ");
+            line.push(Tone::Plain, text);
+            let lines = line.wrap(width, 3, most);
+            assert!(lines.iter().all(|line| line.width() <= width));
+            lines.iter().map(|line| line.render(false)).collect()
+        };
+        assert_eq!(wrap("one", 9, 9), ["at one"]);
+        let long = "one two three fourfive";
+        assert_eq!(wrap(long, 11, 9), ["at one two", "   three", "   fourfive"]);
+        assert_eq!(wrap(long, 11, 2), ["at one two", "   three f…"]);
+        assert_eq!(
+            wrap("日本語日本語", 8, 9),
+            ["at 日本", "   語日", "   本語"]
+        );
+        assert_eq!(wrap(long, 4, 9), ["at …"]);
     }
 
     #[test]

@@ -347,7 +347,9 @@ mod tests {
     use super::*;
     use crate::report::EdgeWords;
     use crate::report::testing::{HOSTILE, grown};
-    use crate::search::{Ask, Budget, Outcome, Proposed, Request, SearchConfig, Start, Stepped};
+    use crate::search::{
+        Ask, Budget, Outcome, Proposed, Request, Scored, SearchConfig, Start, Stepped,
+    };
     use crate::types::{Action, Candidate, Cost, Digest};
 
     const WIDE: TreeStyle = TreeStyle {
@@ -479,10 +481,10 @@ mod tests {
                     terminal: false,
                     cost,
                 }),
-                Request::Judge { .. } => Outcome::Failed {
-                    reason: String::new(),
+                Request::Judge { .. } => Outcome::Scored(Scored {
+                    value: Some(UnitF32::HALF),
                     cost,
-                },
+                }),
             };
             search.tell(ticket, outcome).unwrap();
             if search.tree().len() > usize::from(depth) {
@@ -502,7 +504,11 @@ mod tests {
         };
         insta::assert_snapshot!(tree(&search, narrow), @r#"
         n0 start
-        └─★ n1 next  no value  closed
+        └─★ n1 next  ▰▰▰▱▱ 0.50  +1 h…
+           └─⋯ n6 next  ▰▰▰▱▱ 0.50
+              └─ n7 next  ▰▰▰▱▱ 0.50
+                 └─ n8 next  judging…
+        … 4 lines hidden
         "#);
     }
 }

@@ -99,6 +99,13 @@ impl Words {
         self.get(edge)?.note.as_deref()
     }
 
+    /// The action of the best path that is committed as the `step`th, from 1.
+    pub(super) fn committed(&self, search: &Search, step: usize) -> Option<String> {
+        let path = search.tree().path(search.best()?);
+        let edge = *path.get(step.checked_sub(1)?)?;
+        Some(self.phrase(search, edge))
+    }
+
     /// An edge's action in words.
     pub(super) fn phrase(&self, search: &Search, edge: EdgeId) -> String {
         phrase(&search.tree().edge(edge).action(), self.target(edge))

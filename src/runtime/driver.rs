@@ -820,7 +820,11 @@ impl<'a> Driver<'a> {
         cost.env_actions += committed.actions;
         let wall_ms = elapsed_ms(begun);
         cost.wall_ms = wall_ms;
+        // Reports are shown and copied: they hold no secret either.
+        let redactor = self.parts.recorder.redactor();
         let path = best.map_or_else(Vec::new, |node| self.state(node).path.to_vec());
+        let path = redactor.clean(path);
+        let answer = redactor.clean(committed.answer);
         Ok(RunReport {
             dir: self.parts.recorder.dir().to_owned(),
             goal: self.goal.to_string(),
@@ -831,7 +835,7 @@ impl<'a> Driver<'a> {
             failure: self.failure.or(committed.failure),
             uncommitted: committed.uncommitted,
             path,
-            answer: committed.answer,
+            answer,
             spent,
             cost,
             steps: self.figures,

@@ -7,6 +7,7 @@ mod demo_shop;
 mod models;
 mod policies;
 mod record;
+mod report;
 mod runtime;
 mod search_properties;
 mod support;

@@ -210,7 +210,7 @@ macro_rules! definitions {
 const DEFINITIONS: &[Definition] = definitions! {
     "click" OnRef => Verb::Click, "Click an element.";
     "fill" Fill => Verb::Fill, "Type into a field, replacing its content; submit presses Enter.";
-    "select" Select => Verb::Select, "Choose an option of a combobox or listbox by its label.";
+    "select" Select => Verb::Select, "Choose an option of a combobox by its label; in a listbox, switch it on or off.";
     "check" Check => Verb::Check, "Tick (on) or untick a checkbox, radio or switch.";
     "hover" OnRef => Verb::Hover, "Move the mouse over an element.";
     "press" Press => Verb::Press, "Press a key or combination, on an element if one is given.";

@@ -182,14 +182,15 @@
       bufferParent = null;
     };
 
-    const children = (el, mute) => {
+    const children = (el, mute, lent) => {
       if (el.localName === 'slot') {
         const assigned = el.assignedNodes();
-        for (const node of assigned.length ? assigned : el.childNodes) visit(node, mute);
-      } else for (const node of (el.shadowRoot || el).childNodes) visit(node, mute);
+        for (const node of assigned.length ? assigned : el.childNodes) visit(node, mute, lent);
+      } else for (const node of (el.shadowRoot || el).childNodes) visit(node, mute, lent);
     };
 
-    const visit = (node, mute) => {
+    // `lent`: an ancestor without controls of its own listens for clicks on its parts.
+    const visit = (node, mute, lent) => {
       if (++nodes > MAX_NODES || items.length >= MAX_ITEMS) { truncated = true; return; }
       if (node.nodeType === 3) {
         if (!mute && node.data.trim()) {
@@ -227,13 +228,20 @@
         // A region with controls inside (or a pane that only scrolls by keyboard) is a container.
         if (reachable && !el.querySelector(NATIVE + ',[role=button],[role=link],[role=tab],[role=menuitem],[role=option]')) widget = true;
         if (widget && el.shadowRoot) widget = false;
+        if (!widget && lent && (SHAPES.has(tag) || leaf(el) && el.textContent.trim())) widget = true;
+        if (widget && !lent && !role && parts(el) > 1) {
+          flush();
+          children(el, mute, true);
+          flush();
+          return;
+        }
       }
       if (widget && seen) {
         const shown = role || (SHAPES.has(tag) ? 'shape' : 'clickable');
         const inner = el.querySelector(NATIVE) || (shown === 'clickable' && el.childElementCount > 0 && nested(el));
         if (inner && shown === 'clickable') {
           if (block) flush();
-          children(el, mute);
+          children(el, mute, lent);
           if (block) flush();
           return;
         }
@@ -272,9 +280,20 @@
       }
       // The text of a label is the name of its control already.
       const labels = tag === 'label' && el.control && el.control.checkVisibility() && el.control.type !== 'hidden';
-      children(el, mute || labels || !seen);
+      children(el, mute || labels || !seen, lent);
       if (block || tag === 'td' || tag === 'th') flush();
       if (tag === 'tr' || tag === 'li' || role === 'row') { flush(); group = outer; }
+    };
+    const TEXTUAL = /^(span|b|i|em|strong|sub|sup|small|code|mark|u|tspan|br)$/;
+    const leaf = (el) => Array.from(el.children).every((child) => TEXTUAL.test(child.localName));
+    // How many parts a listening element has that could be meant by a click on it.
+    const parts = (el) => {
+      let count = 0;
+      for (const child of el.children) {
+        if (SHAPES.has(child.localName) || !TEXTUAL.test(child.localName) && child.textContent.trim()) count++;
+        else if (child.localName === 'g' || child.children.length) count += parts(child);
+      }
+      return count;
     };
     // Whether a clickable element has another clickable one inside.
     const nested = (el) => {
@@ -374,7 +393,7 @@
     if (!found.length) return JSON.stringify({ why: 'no option', role, name, options: all.slice(0, 30).map((o) => squash(o.label || o.text)) });
     if (found[0].disabled) return JSON.stringify({ why: 'disabled option', role, name });
     el.focus();
-    if (el.multiple) { all.forEach((o) => { o.selected = o === found[0]; }); } else el.selectedIndex = found[0].index;
+    if (el.multiple) found[0].selected = !found[0].selected; else el.selectedIndex = found[0].index;
     fire(el, 'input', 'change');
     return ok({ role, name });
   };
