@@ -167,7 +167,6 @@ pub(super) fn say(line: &str) {
 }
 
 /// A result, on stdout.
-#[expect(clippy::print_stdout, reason = "the command's result")]
 pub(super) fn print(text: &str) {
     use std::io::Write;
     // A closed pipe (`| head`) is the reader's choice, not an error.

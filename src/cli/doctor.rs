@@ -155,7 +155,7 @@ async fn model(args: &ModelArgs, cx: &Cx) -> Result<Option<String>, CliError> {
         max_tokens: 4,
         top_logprobs: Some(2),
     };
-    let limited = cx.within(Duration::from_secs(60));
+    let limited = cx.within(Duration::from_mins(1));
     let reply = model.chat(&request, &limited).await.map_err(|error| {
         CliError::new(Exit::Provider, error)
             .hint(format!("is {url} right, and the key in ${}?", args.key_env))

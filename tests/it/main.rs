@@ -1,5 +1,10 @@
 //! All integration tests, in one binary.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that unwraps fails where it stands"
+)]
+
 mod architecture;
 mod browser;
 mod conformance;

@@ -27,7 +27,7 @@ struct Follow;
 
 #[async_trait]
 impl Policy for Follow {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "follow"
     }
 
@@ -62,7 +62,7 @@ struct LikesB;
 
 #[async_trait]
 impl Critic for LikesB {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "likes-b"
     }
 

@@ -385,16 +385,12 @@ impl Inner {
                     let context = attached.target_info.browser_context_id.as_ref()?;
                     routes.lanes.get(context).cloned()
                 });
-                match &lane {
-                    Some(lane) => {
-                        routes.sessions.insert(attached.session_id, lane.clone());
-                    }
-                    None => {
-                        drop(routes);
-                        self.release(&attached.session_id);
-                        return;
-                    }
-                }
+                let Some(to) = &lane else {
+                    drop(routes);
+                    self.release(&attached.session_id);
+                    return;
+                };
+                routes.sessions.insert(attached.session_id, to.clone());
                 lane
             }
             "Target.detachedFromTarget" => {

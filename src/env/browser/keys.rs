@@ -33,6 +33,9 @@ const NAMED: &[(&str, &str, i64, Option<&str>)] = &[
     (" ", "Space", 32, Some(" ")),
 ];
 
+/// The modifier under which a key still types text.
+const SHIFT: i64 = 8;
+
 const ALIASES: &[(&str, &str)] = &[
     ("return", "Enter"),
     ("esc", "Escape"),
@@ -61,7 +64,7 @@ impl KeyPress {
                 "alt" | "option" => 1,
                 "control" | "ctrl" => 2,
                 "meta" | "cmd" | "command" => 4,
-                "shift" => 8,
+                "shift" => SHIFT,
                 _ => {
                     return Err(format!(
                         "`{name}` is no modifier (Control, Shift, Alt, Meta)"
@@ -83,7 +86,7 @@ impl KeyPress {
                 key: (*key).to_owned(),
                 code: (*code).to_owned(),
                 virtual_key: *virtual_key,
-                text: text.filter(|_| modifiers & 7 == 0).map(str::to_owned),
+                text: text.filter(|_| modifiers & !SHIFT == 0).map(str::to_owned),
             });
         }
         if let Some(number) = wanted
@@ -119,7 +122,7 @@ impl KeyPress {
         } else {
             0
         };
-        let text = (modifiers & 7 == 0).then(|| character.to_string());
+        let text = (modifiers & !SHIFT == 0).then(|| character.to_string());
         Ok(Self {
             modifiers,
             key: character.to_string(),

@@ -175,11 +175,11 @@ impl LaneState {
         Some((id, self.sessions.get(id)?))
     }
 
-    fn notice(&mut self, kind: NoticeKind, text: String) {
+    fn notice(&mut self, kind: NoticeKind, text: &str) {
         if self.notices.len() < MAX_NOTICES {
             self.notices.push(Notice {
                 kind,
-                text: shorten(&text, 300),
+                text: shorten(text, 300),
             });
         } else {
             self.dropped_notices += 1;
@@ -785,7 +785,7 @@ impl Follower {
             state.tabs.push(id.clone());
             if !state.expect_tab {
                 let text = format!("a new tab opened: {}", self.setup.logical(&info.url));
-                state.notice(NoticeKind::Tab, text);
+                state.notice(NoticeKind::Tab, &text);
                 state.active = Some(id.clone());
             }
         }
@@ -882,7 +882,7 @@ impl Follower {
             });
             state.active = opener.or_else(|| state.tabs.last().cloned());
             let text = format!("the tab {} closed", self.setup.logical(&session.url));
-            state.notice(NoticeKind::Tab, text);
+            state.notice(NoticeKind::Tab, &text);
         }
     }
 
@@ -1016,7 +1016,7 @@ impl Follower {
             event.r#type,
             shorten(&event.message, 200)
         );
-        state.notice(NoticeKind::Dialog, text);
+        state.notice(NoticeKind::Dialog, &text);
     }
 
     fn download(&self, event: &DownloadEvent) {
@@ -1032,7 +1032,7 @@ impl Follower {
             "the download {} ({url}) was refused",
             event.suggested_filename
         );
-        state.notice(NoticeKind::Download, text);
+        state.notice(NoticeKind::Download, &text);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::connection::CdpError;
 use super::lane::Lane;
-use crate::context::Cx;
+use crate::context::{Cx, Interrupted};
 
 /// Timers due within this count as unrest.
 const AHEAD: Duration = Duration::from_millis(300);
@@ -98,7 +98,7 @@ impl Lane {
                         what: "the page",
                     });
                 }
-                Err(crate::context::Interrupted::Timeout(_)) => continue,
+                Err(Interrupted::Timeout(_)) => continue,
                 Err(why) => {
                     return Err(CdpError::Interrupted {
                         method: "settle".to_owned(),
@@ -123,7 +123,11 @@ impl Lane {
                         return Ok(true);
                     }
                 }
-                Ok(_) => return Ok(false),
+                Ok(_)
+                | Err(ScriptError::Cdp(CdpError::Interrupted {
+                    why: Interrupted::Timeout(_),
+                    ..
+                })) => return Ok(false),
                 Err(error) if error.is_context_gone() => {
                     // A new document is on its way; its events decide when to look again.
                     tokio::task::yield_now().await;
@@ -137,10 +141,6 @@ impl Lane {
                 Err(ScriptError::Cdp(CdpError::Gone {
                     what: "the page", ..
                 })) if self.lock().dead.is_none() => {}
-                Err(ScriptError::Cdp(CdpError::Interrupted {
-                    why: crate::context::Interrupted::Timeout(_),
-                    ..
-                })) => return Ok(false),
                 Err(ScriptError::Cdp(error)) => return Err(error),
             }
         }

@@ -95,7 +95,7 @@ impl Shared {
     /// What a new lane does to its pages.
     pub(super) fn lane_setup(&self, origin: &str, seed: Seed) -> LaneSetup {
         let (seeds, shift) = if self.config.deterministic {
-            let word = |part: &str| seed.derive(part).0 as i32;
+            let word = |part: &str| seed.derive(part).0 & 0x7fff_ffff;
             let seeds = format!("[{}, {}, {}]", word("a"), word("b"), word("c"));
             (seeds, now().saturating_sub(self.clock))
         } else {
@@ -154,7 +154,7 @@ impl BrowserWorld {
             start_path: start_path.to_owned(),
             writes,
             episode,
-            token: format!("__bl{:08x}", Seed(clock).derive("token").0 as u32),
+            token: format!("__bl{:016x}", Seed(clock).derive("token").0),
             logical: site.logical_origin().to_owned(),
             clock,
             states: AtomicU64::new(1),

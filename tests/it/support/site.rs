@@ -120,7 +120,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
 
 #[async_trait]
 impl Site for Pages {
-    fn logical_origin(&self) -> &str {
+    fn logical_origin(&self) -> &'static str {
         "http://pages.test"
     }
 
