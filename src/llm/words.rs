@@ -1,9 +1,11 @@
-//! Taking goals and pages apart without a model: words, quoted parts, `key: value` parts, and what
-//! kind of answer a question wants. English only; no word here belongs to a particular site.
+//! Taking goals and pages apart without a model: words, quoted parts, `key: value` parts, what a
+//! goal is about, what kind of answer a question wants, which superlative it asks for; and, of a
+//! page with the way to it, what of the goal is evidently done. English only; no word here belongs
+//! to a particular site.
 
 use std::collections::BTreeSet;
 
-use crate::types::UnitF32;
+use crate::types::{Action, Element, ElementState, Observation, PathStep, UnitF32, View};
 
 /// A count as a number.
 pub(crate) fn count(n: usize) -> f64 {
@@ -173,6 +175,8 @@ pub(crate) struct Literal {
     pub(crate) keys: Vec<String>,
     /// What it is there for.
     pub(crate) purpose: Use,
+    /// The goal names its field right before a colon (`city: Bergen`): it goes nowhere else.
+    pub(crate) keyed: bool,
 }
 
 /// What kind of answer a question wants.
@@ -184,8 +188,32 @@ pub(crate) enum Asked {
     Number,
     /// A date or a time.
     Date,
+    /// A code: capital letters and digits.
+    Code,
     /// Words.
     Words,
+}
+
+/// What a superlative is measured in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// An amount of money.
+    Money,
+    /// Days; today is 0, tomorrow 1.
+    Days,
+    /// A number out of a fixed one, as ratings are given (`4.5 of 5`).
+    Rating,
+    /// The first number.
+    Number,
+}
+
+/// A superlative: the smallest or the largest of something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extreme {
+    /// Of what.
+    pub(crate) measure: Measure,
+    /// Whether the largest is wanted.
+    pub(crate) largest: bool,
 }
 
 /// A goal, taken apart.
@@ -201,6 +229,17 @@ pub(crate) struct Goal {
     pub(crate) literals: Vec<Literal>,
     /// What is asked, if anything is.
     pub(crate) asked: Option<Asked>,
+    /// Terms of the sentence that asks; `content` if none does.
+    pub(crate) question: Vec<String>,
+    /// What to search for, as written, the fullest phrase first: the name in quotes, or the object
+    /// of the verb.
+    pub(crate) queries: Vec<String>,
+    /// Terms of where something is to go ("to the cart").
+    pub(crate) destination: Vec<String>,
+    /// The superlative, if there is one.
+    pub(crate) extreme: Option<Extreme>,
+    /// The goal is to be somewhere ("open", "find", "go to"), not to do something there.
+    pub(crate) arriving: bool,
 }
 
 impl Goal {
@@ -210,12 +249,35 @@ impl Goal {
         let terms = terms(text);
         let mut literals = quoted(text);
         literals.extend(pairs(text, &literals));
-        if literals.is_empty() {
-            literals.extend(spoken(text));
+        literals.extend(shouted(text, &literals));
+        if literals.iter().all(|l| l.purpose == Use::Press) {
+            let said = spoken(text);
+            literals.extend(said.into_iter().filter(|l| !quotes(&l.text)));
         }
-        let content = terms.iter().filter(|t| !is_doing(t)).cloned().collect();
+        let content: Vec<String> = terms.iter().filter(|t| !is_doing(t)).cloned().collect();
+        let asked = asked(text, &all);
+        let first = all.iter().find(|w| *w != "please").map(String::as_str);
         Self {
-            asked: asked(text, &all),
+            question: asking(text).unwrap_or_else(|| content.clone()),
+            queries: queries(text, &literals),
+            destination: destination(&all),
+            extreme: extreme(&all),
+            arriving: asked.is_none()
+                && first.is_some_and(|w| {
+                    matches!(
+                        w,
+                        "open"
+                            | "find"
+                            | "go"
+                            | "navigate"
+                            | "visit"
+                            | "show"
+                            | "see"
+                            | "list"
+                            | "sort"
+                    )
+                }),
+            asked,
             phrase: padded(&all),
             terms,
             content,
@@ -227,6 +289,247 @@ impl Goal {
     pub(crate) fn says(&self, words: &[String]) -> bool {
         !words.is_empty() && self.phrase.contains(&padded(words))
     }
+}
+
+fn quotes(text: &str) -> bool {
+    text.contains(['"', '“', '”', '`'])
+}
+
+/// The sentences of a text, without their ends.
+fn sentences(text: &str) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut from = 0;
+    for (at, c) in text.char_indices() {
+        let end = at + c.len_utf8();
+        let over = text[end..].chars().next().is_none_or(char::is_whitespace);
+        if c == '\n' || (matches!(c, '.' | '?' | '!') && over) {
+            out.push(text[from..end].trim());
+            from = end;
+        }
+    }
+    out.push(text[from..].trim());
+    out.retain(|s| !s.is_empty());
+    out
+}
+
+/// The content of the sentence that asks.
+fn asking(text: &str) -> Option<Vec<String>> {
+    let all = sentences(text);
+    let found = all
+        .iter()
+        .find(|s| s.ends_with('?') && !s.contains(": "))
+        .or_else(|| all.iter().find(|s| s.ends_with('?')))?;
+    let content = terms(found).into_iter().filter(|t| !is_doing(t));
+    Some(content.collect())
+}
+
+/// Terms after "to the", "to my", "into the" at the end of a clause: where something goes.
+fn destination(all: &[String]) -> Vec<String> {
+    let verbs = ["add", "move", "put", "save", "drag", "copy"];
+    if !all.iter().any(|w| verbs.contains(&w.as_str())) {
+        return Vec::new();
+    }
+    all.windows(3)
+        .filter(|w| {
+            matches!(w[0].as_str(), "to" | "into") && matches!(w[1].as_str(), "the" | "my" | "your")
+        })
+        .map(|w| w[2].clone())
+        .collect()
+}
+
+fn extreme(all: &[String]) -> Option<Extreme> {
+    let says = |w: &str| all.iter().any(|x| x == w);
+    let pair = |a: &[&str], b: &[&str]| {
+        all.windows(2)
+            .any(|w| a.contains(&w[0].as_str()) && b.contains(&w[1].as_str()))
+    };
+    let cost = ["price", "priced", "cost", "expensive", "fare"];
+    let rate = ["rating", "rated", "score", "review", "reviewed"];
+    let high = ["highest", "best", "top", "most"];
+    let low = ["lowest", "worst", "least"];
+    let of = |measure, largest| Some(Extreme { measure, largest });
+    if says("cheapest") || pair(&low, &cost) {
+        of(Measure::Money, false)
+    } else if pair(&["most", "highest"], &cost) || says("priciest") {
+        of(Measure::Money, true)
+    } else if says("fastest") || says("quickest") {
+        of(Measure::Days, false)
+    } else if says("slowest") {
+        of(Measure::Days, true)
+    } else if pair(&high, &rate) {
+        of(Measure::Rating, true)
+    } else if pair(&low, &rate) {
+        of(Measure::Rating, false)
+    } else if ["smallest", "lowest", "fewest", "shortest", "lightest"]
+        .iter()
+        .any(|w| says(w))
+    {
+        of(Measure::Number, false)
+    } else if [
+        "largest", "biggest", "highest", "greatest", "longest", "heaviest",
+    ]
+    .iter()
+    .any(|w| says(w))
+    {
+        of(Measure::Number, true)
+    } else {
+        None
+    }
+}
+
+/// The figure in `text` that a measure is about.
+pub(crate) fn figure(text: &str, measure: Measure) -> Option<f64> {
+    let number = |t: &str| {
+        let digits: String = t
+            .chars()
+            .filter(|c| c.is_ascii_digit() || *c == '.')
+            .collect();
+        digits.trim_matches('.').parse::<f64>().ok()
+    };
+    match measure {
+        Measure::Money => money(text).and_then(|m| number(&m)),
+        Measure::Number => tokens(text).find(|t| is_number(t)).and_then(number),
+        Measure::Rating => {
+            let all: Vec<&str> = tokens(text).collect();
+            let at = all
+                .iter()
+                .position(|t| matches!(*t, "of" | "out" | "stars" | "star"))?;
+            all.get(at.checked_sub(1)?)
+                .filter(|t| is_number(t))
+                .and_then(|t| number(t))
+        }
+        Measure::Days => {
+            let all = words(text);
+            if all.iter().any(|w| w == "today") {
+                return Some(0.0);
+            }
+            if all.iter().any(|w| w == "tomorrow" || w == "overnight") {
+                return Some(1.0);
+            }
+            let unit = all
+                .iter()
+                .position(|w| w == "day" || w == "week" || w == "hour")?;
+            let scale = match all[unit].as_str() {
+                "week" => 7.0,
+                "hour" => 1.0 / 24.0,
+                _ => 1.0,
+            };
+            let before: Vec<f64> = all[..unit]
+                .iter()
+                .rev()
+                .take(3)
+                .filter_map(|w| w.parse().ok())
+                .collect();
+            before.last().map(|n: &f64| n * scale)
+        }
+    }
+}
+
+/// What to search for: names in quotes that are to be found; otherwise the object of the first
+/// sentence, whole, then up to its first preposition.
+fn queries(text: &str, literals: &[Literal]) -> Vec<String> {
+    let mut out: Vec<String> = literals
+        .iter()
+        .filter(|l| !l.keyed && l.purpose != Use::Press)
+        .map(|l| l.text.clone())
+        .take(1)
+        .collect();
+    let all = sentences(text);
+    let Some(first) = all.iter().find(|s| s.ends_with('?')).or(all.first()) else {
+        return out;
+    };
+    let mut full: Vec<String> = Vec::new();
+    let mut short = 0;
+    let tokens: Vec<&str> = first.split_whitespace().collect();
+    for (i, token) in tokens.iter().enumerate() {
+        if token.ends_with(':') || token.contains('=') {
+            // The word before a colon names a field.
+            break;
+        }
+        let bare = token.trim_matches(|c: char| !c.is_alphanumeric());
+        let word = words(bare).first().cloned().unwrap_or_default();
+        let next = tokens
+            .get(i + 1)
+            .map(|t| t.to_lowercase())
+            .unwrap_or_default();
+        let away = matches!(word.as_str(), "to" | "into")
+            && matches!(next.as_str(), "the" | "my" | "your");
+        if !full.is_empty() && (away || matches!(word.as_str(), "and" | "that" | "which" | "then"))
+        {
+            break;
+        }
+        if !full.is_empty()
+            && short == 0
+            && matches!(
+                word.as_str(),
+                "with" | "for" | "in" | "from" | "by" | "on" | "at"
+            )
+        {
+            short = full.len();
+        }
+        // "the page of X", "the reviews of X": X is the object.
+        if word == "of" {
+            full.clear();
+        }
+        let empty = terms(bare).is_empty() || is_doing(&word) || is_verb(&word);
+        if !empty && !is_superlative(&word) {
+            full.push(bare.to_owned());
+        }
+        if token.ends_with([',', ';']) && !full.is_empty() {
+            break;
+        }
+    }
+    let mut offer = |words: &[String]| {
+        let query = words.join(" ");
+        if !query.is_empty() && query.chars().count() <= 80 && !out.contains(&query) {
+            out.push(query);
+        }
+    };
+    if literals.iter().all(|l| l.keyed || l.purpose == Use::Press) {
+        offer(&full);
+        offer(&full[..short]);
+        if let Some(last) = (short > 0)
+            .then(|| full.get(short - 1))
+            .flatten()
+            .or(full.last())
+        {
+            offer(std::slice::from_ref(last));
+        }
+    }
+    out
+}
+
+/// Verbs of what a person does on pages, beyond [`DOING`].
+pub(crate) fn is_verb(word: &str) -> bool {
+    matches!(
+        word,
+        "add"
+            | "buy"
+            | "order"
+            | "place"
+            | "build"
+            | "book"
+            | "sort"
+            | "change"
+            | "contact"
+            | "post"
+            | "send"
+            | "sign"
+            | "log"
+            | "login"
+            | "list"
+            | "save"
+            | "remove"
+            | "delete"
+            | "reply"
+            | "forward"
+            | "return"
+            | "cost"
+    )
+}
+
+fn is_superlative(word: &str) -> bool {
+    word.ends_with("est") && word.len() > 5 || matches!(word, "most" | "least" | "best" | "worst")
 }
 
 /// Quoted parts. A single quote counts only where it cannot be an apostrophe.
@@ -285,10 +588,22 @@ fn quoted(text: &str) -> Vec<Literal> {
         } else {
             own_before
         };
-        let lead = &own_before[own_before.len().saturating_sub(4)..];
-        let trail: &[String] = if own_after
-            .first()
-            .is_some_and(|w| is_towards(w) || is_widget(w))
+        let stood = text[from..*start].trim_end();
+        let keyed = stood.ends_with([':', '=']);
+        let clause = if keyed {
+            last_clause(stood)
+        } else {
+            Vec::new()
+        };
+        let lead = if keyed {
+            clause.as_slice()
+        } else {
+            &own_before[own_before.len().saturating_sub(4)..]
+        };
+        let trail: &[String] = if !keyed
+            && own_after
+                .first()
+                .is_some_and(|w| is_towards(w) || is_widget(w))
         {
             &own_after[..own_after.len().min(7)]
         } else {
@@ -300,11 +615,16 @@ fn quoted(text: &str) -> Vec<Literal> {
             .filter(|w| !STOP.contains(&w.as_str()))
             .cloned()
             .collect();
-        let purpose = purpose(&before, own_after, out.last());
+        let purpose = if keyed {
+            Use::Type
+        } else {
+            purpose(&before, own_after, out.last())
+        };
         out.push(Literal {
             text: inner.clone(),
             keys,
             purpose,
+            keyed,
         });
     }
     out
@@ -340,37 +660,121 @@ fn purpose(before: &[String], after: &[String], previous: Option<&Literal>) -> U
     previous.map_or(Use::Either, |p| p.purpose)
 }
 
-/// `key: value` parts, as far as no quoted part says the same.
+/// The words of the last clause of what stands before a colon: the name of a field.
+fn last_clause(before: &str) -> Vec<String> {
+    let before = before.trim_end().trim_end_matches([':', '=']);
+    let mut tokens: Vec<&str> = Vec::new();
+    for token in before.split_whitespace().rev() {
+        let joins = matches!(
+            token.to_lowercase().as_str(),
+            "and" | "with" | "then" | "to" | "in" | "by" | "as" | "for"
+        );
+        // "sort by: …" is the name of a field, "with username: …" is not.
+        if token.ends_with([',', ';', '.', '?', '!', ':', '"', '”', '\''])
+            || (joins && !tokens.is_empty())
+        {
+            break;
+        }
+        tokens.push(token);
+        if tokens.len() == 3 {
+            break;
+        }
+    }
+    tokens.iter().rev().flat_map(|t| words(t)).collect()
+}
+
+/// `key: value` parts, as far as no quoted part says the same. A value that is not quoted ends at
+/// " and ", a comma, a semicolon, a quotation mark or the end of the sentence; marks inside a word
+/// (an address, a date, a price) end nothing.
 fn pairs(text: &str, known: &[Literal]) -> Vec<Literal> {
-    let mut out = Vec::new();
-    for part in text.split(['\n', ';', ',']) {
-        let Some((key, value)) = part.split_once(": ").or_else(|| part.split_once('=')) else {
+    let mut out: Vec<Literal> = Vec::new();
+    let mut from = 0;
+    let marks = text.char_indices().filter(|(at, c)| {
+        let next = text[at + c.len_utf8()..].chars().next();
+        (*c == ':' && next.is_some_and(char::is_whitespace))
+            || (*c == '=' && next.is_some_and(char::is_alphanumeric))
+    });
+    for (at, mark) in marks {
+        if at < from {
             continue;
-        };
-        let keys = words(key);
-        let last = &keys[keys.len().saturating_sub(3)..];
-        let mut keys: Vec<String> = last
+        }
+        let start = at + mark.len_utf8();
+        let rest = &text[start..];
+        let value = value_of(rest);
+        let inside = known
+            .iter()
+            .any(|l| l.text.contains(value) || value.contains(l.text.as_str()));
+        let quoted = rest.trim_start().starts_with(['"', '“', '‘', '`', '\'']);
+        if value.is_empty()
+            || quoted
+            || (inside && known.iter().any(|l| l.text.contains(mark)))
+            || value.chars().count() > 120
+        {
+            continue;
+        }
+        let clause = last_clause(&text[..at]);
+        let mut keys: Vec<String> = clause
             .iter()
             .filter(|w| !STOP.contains(&w.as_str()))
             .cloned()
             .collect();
         if keys.is_empty() {
             // A field may be called "To".
-            keys = last.to_vec();
+            keys = clause;
         }
-        let value = value.trim().trim_end_matches('.').trim();
-        let quote = |c: char| matches!(c, '"' | '“' | '”' | '`' | '\'' | '‘' | '’');
-        if keys.is_empty() || value.is_empty() || value.chars().count() > 120 {
+        if keys.is_empty() {
             continue;
         }
-        if value.contains(quote) || known.iter().any(|l| value.contains(&l.text)) {
-            continue;
-        }
+        from = start;
         out.push(Literal {
             text: value.to_owned(),
             keys,
             purpose: Use::Type,
+            keyed: true,
         });
+    }
+    out
+}
+
+/// The unquoted value at the start of `rest`.
+fn value_of(rest: &str) -> &str {
+    let lead = rest.len() - rest.trim_start().len();
+    let body = &rest[lead..];
+    let mut end = body.len();
+    for (at, c) in body.char_indices() {
+        let after = &body[at + c.len_utf8()..];
+        let over = after.chars().next().is_none_or(char::is_whitespace);
+        let stops = match c {
+            ';' | '"' | '“' | '”' | '\n' => true,
+            ',' | '.' | '?' | '!' => over,
+            ' ' => after.starts_with("and ") || after.starts_with("then "),
+            _ => false,
+        };
+        if stops {
+            end = at;
+            break;
+        }
+    }
+    body[..end].trim()
+}
+
+/// Names in capitals that are to be pressed ("click button ONE").
+fn shouted(text: &str, known: &[Literal]) -> Vec<Literal> {
+    let mut out: Vec<Literal> = Vec::new();
+    let mut before: Vec<String> = Vec::new();
+    for token in text.split_whitespace() {
+        let bare = token.trim_matches(|c: char| !c.is_alphanumeric());
+        let loud = bare.chars().count() > 1 && bare.chars().all(char::is_uppercase);
+        let new = !known.iter().any(|l| l.text.contains(bare));
+        if loud && new && purpose(&before, &[], None) == Use::Press {
+            out.push(Literal {
+                text: bare.to_owned(),
+                keys: Vec::new(),
+                purpose: Use::Press,
+                keyed: false,
+            });
+        }
+        before.extend(words(token));
     }
     out
 }
@@ -415,6 +819,7 @@ fn spoken(text: &str) -> Vec<Literal> {
         text: value,
         keys,
         purpose: Use::Type,
+        keyed: false,
     }]
 }
 
@@ -440,6 +845,8 @@ fn asked(text: &str, words: &[String]) -> Option<Asked> {
         Asked::Number
     } else if has("when") || has("date") || after("what", "time") {
         Asked::Date
+    } else if has("code") {
+        Asked::Code
     } else {
         Asked::Words
     })
@@ -452,6 +859,15 @@ pub(crate) fn extract(text: &str, asked: Asked) -> Option<String> {
         Asked::Money => money(text),
         Asked::Number => tokens(text).find(|t| is_number(t)).map(str::to_owned),
         Asked::Date => date(text),
+        Asked::Code => tokens(text)
+            .find(|t| {
+                t.chars().count() > 3
+                    && t.chars()
+                        .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '-')
+                    && t.chars().any(|c| c.is_ascii_uppercase())
+                    && t.chars().any(|c| c.is_ascii_digit())
+            })
+            .map(str::to_owned),
         Asked::Words => {
             let text = text.trim();
             let value = text.split_once(':').map_or(text, |(_, v)| v).trim();
@@ -519,6 +935,287 @@ fn date(text: &str) -> Option<String> {
     (out.len() > 1).then(|| out.join(" "))
 }
 
+// --- pages --------------------------------------------------------------------------------------
+
+/// A name without what is only counted or charged: `Cart (2)` is `Cart`, `Oak base +€29.00` is
+/// `Oak base`.
+pub(crate) fn bare(name: &str) -> String {
+    let mut depth = 0_u32;
+    let mut out = String::new();
+    for c in name.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => out.push(c),
+            _ => {}
+        }
+    }
+    let kept: Vec<&str> = out
+        .split_whitespace()
+        .filter(|t| !(t.contains(['€', '$', '£']) && t.contains(|c: char| c.is_ascii_digit())))
+        .collect();
+    if kept.is_empty() {
+        name.to_owned()
+    } else {
+        kept.join(" ")
+    }
+}
+
+/// The headings of a page that say what it is about: those of the highest level there is.
+pub(crate) fn headline(page: &Observation) -> Vec<String> {
+    let top = page
+        .elements
+        .iter()
+        .filter(|e| e.role == "heading")
+        .map(|e| e.level)
+        .min();
+    let mut out = Vec::new();
+    for heading in page
+        .elements
+        .iter()
+        .filter(|e| e.role == "heading" && Some(e.level) == top)
+    {
+        out.extend(words(&heading.name));
+    }
+    out
+}
+
+/// Whether a page only lists what was searched for: its headline echoes the query.
+pub(crate) fn echoes(page: &Observation) -> bool {
+    let says = |w: &String| matches!(w.as_str(), "search" | "result" | "found" | "match");
+    headline(page).iter().any(says) || words(&page.title).iter().any(says)
+}
+
+/// The name of what a step acted upon: `button "Send"` gives `Send`.
+pub(crate) fn target_name(step: &PathStep) -> &str {
+    step.target
+        .as_deref()
+        .and_then(|t| t.split_once(' '))
+        .map_or("", |(_, name)| name.trim_matches('"'))
+}
+
+/// The role of what a step acted upon.
+pub(crate) fn target_role(step: &PathStep) -> &str {
+    step.target
+        .as_deref()
+        .map_or("", |t| t.split_once(' ').map_or(t, |(role, _)| role))
+}
+
+/// Whether something was given to the page: typed, chosen or ticked.
+pub(crate) fn gives(action: &Action) -> bool {
+    matches!(action.name.as_str(), "fill" | "select" | "check")
+}
+
+/// Whether a literal was typed, chosen, pressed or ticked on the way here, or a field holds it.
+pub(crate) fn literal_done(literal: &Literal, view: &View<'_>) -> bool {
+    let wanted = words(&literal.text);
+    let is = |text: &str| words(text) == wanted || same(text, &literal.text);
+    let held = literal.purpose != Use::Press
+        && view.observation.elements.iter().any(|e| {
+            let near =
+                literal.keys.is_empty() || terms(&e.name).iter().any(|t| literal.keys.contains(t));
+            (near && e.value.as_deref().is_some_and(is))
+                || (e.states.contains(&ElementState::Checked) && is(&bare(&e.name)))
+        });
+    held || view.path.iter().any(|step| {
+        let given = match step.action.name.as_str() {
+            "fill" => step
+                .action
+                .text("text")
+                .is_some_and(|t| same(t, &literal.text)),
+            "select" => step
+                .action
+                .text("option")
+                .is_some_and(|o| is(o) || padded(&words(o)).contains(&padded(&wanted))),
+            "click" | "check" => is(target_name(step)) || is(&bare(target_name(step))),
+            _ => false,
+        };
+        given && !(step.action.name == "fill" && target_role(step) == "searchbox" && literal.keyed)
+    })
+}
+
+fn same(a: &str, b: &str) -> bool {
+    a.trim().to_lowercase() == b.trim().to_lowercase()
+}
+
+/// Terms of the goal that are evidently dealt with, each with how sure that is, 0..=1: in the
+/// page's headline (half if the page only echoes a search), in the names of what was pressed or
+/// opened on the way, in what was chosen, typed or ticked, and in what the page announces.
+pub(crate) fn evidence(goal: &Goal, view: &View<'_>) -> Vec<(String, f64)> {
+    let page = view.observation;
+    let head = headline(page);
+    let sure = if echoes(page) { 0.5 } else { 1.0 };
+    let mut known: Vec<(Vec<String>, f64)> = vec![(head, sure)];
+    for step in view.path.iter().filter(|s| s.changed) {
+        let (text, weight) = match step.action.name.as_str() {
+            "click" => (bare(target_name(step)), 0.8),
+            "check" => (bare(target_name(step)), 1.0),
+            "select" => (
+                step.action.text("option").unwrap_or_default().to_owned(),
+                1.0,
+            ),
+            "fill" if target_role(step) == "searchbox" => {
+                (step.action.text("text").unwrap_or_default().to_owned(), 0.4)
+            }
+            "fill" => (
+                format!(
+                    "{} {}",
+                    target_name(step),
+                    step.action.text("text").unwrap_or_default()
+                ),
+                1.0,
+            ),
+            _ => continue,
+        };
+        known.push((words(&text), weight));
+    }
+    for element in announced(page) {
+        known.push((words(&element.name), 1.0));
+    }
+    for element in &page.elements {
+        if element.states.contains(&ElementState::Checked) || !element.options.is_empty() {
+            let value = element.value.as_deref().unwrap_or_default();
+            let text = if element.options.is_empty() {
+                bare(&element.name)
+            } else {
+                value.to_owned()
+            };
+            known.push((words(&text), 1.0));
+        }
+    }
+    goal.terms
+        .iter()
+        .map(|term| {
+            let best = known
+                .iter()
+                .filter(|(words, _)| words.iter().any(|w| alike(w, term)))
+                .map(|(_, weight)| *weight)
+                .fold(0.0, f64::max);
+            (term.clone(), best)
+        })
+        .collect()
+}
+
+/// Whether two words are forms of one: "add" and "added", "sent" is not "send".
+pub(crate) fn alike(a: &str, b: &str) -> bool {
+    let (short, long) = if a.len() <= b.len() { (a, b) } else { (b, a) };
+    short == long
+        || (short.len() > 2
+            && long
+                .strip_prefix(short)
+                .is_some_and(|end| matches!(end, "ed" | "d" | "ing" | "r" | "er")))
+}
+
+/// What a page announces: the texts after a status or an alert, up to the next thing that can be
+/// acted upon, at most three.
+pub(crate) fn announced(page: &Observation) -> Vec<&Element> {
+    let mut out = Vec::new();
+    for (i, element) in page.elements.iter().enumerate() {
+        if matches!(element.role.as_str(), "status" | "alert") {
+            out.push(element);
+            out.extend(
+                page.elements[i + 1..]
+                    .iter()
+                    .take(3)
+                    .take_while(|e| !e.interactive && e.role == "text"),
+            );
+        }
+    }
+    out
+}
+
+/// Whether the page says that something was done: thanks, or a participle in what it announces or
+/// in its headline. With a previous page, only what was not there before counts.
+pub(crate) fn confirms(page: &Observation, previous: Option<&Observation>) -> bool {
+    const DONE: &[&str] = &[
+        "thank",
+        "success",
+        "successfully",
+        "added",
+        "saved",
+        "sent",
+        "placed",
+        "updated",
+        "posted",
+        "received",
+        "confirmed",
+        "submitted",
+        "created",
+        "completed",
+        "removed",
+        "deleted",
+        "subscribed",
+        "booked",
+        "ordered",
+        "changed",
+    ];
+    let says = |text: &str| words(text).iter().any(|w| DONE.contains(&w.as_str()));
+    let old = |e: &Element| {
+        previous.is_some_and(|p| {
+            p.elements
+                .iter()
+                .any(|o| o.role == e.role && o.name == e.name)
+        })
+    };
+    page.elements
+        .iter()
+        .filter(|e| e.role == "heading")
+        .chain(announced(page))
+        .chain(
+            page.elements
+                .iter()
+                .filter(|e| e.role == "text" && e.name.chars().count() < 80),
+        )
+        .any(|e| says(&e.name) && !old(e))
+}
+
+/// Whether something on the page reads like a failure that the goal does not speak of.
+pub(crate) fn fails(page: &Observation, goal: &Goal) -> bool {
+    const SIGNS: &[&str] = &[
+        "not found",
+        "no result",
+        "no product",
+        "no match",
+        "nothing found",
+        "nothing match",
+        "nothing here",
+        "out of stock",
+        "sold out",
+        "unavailable",
+        "not available",
+        "error",
+        "invalid",
+        "incorrect",
+        "failed",
+        "access denied",
+        "forbidden",
+        "went wrong",
+        "try again",
+        "is required",
+        "too heavy",
+        "not valid",
+        "cannot be",
+        "can not be",
+        "expired",
+        "refused",
+    ];
+    let bad = |text: &str| {
+        let text = padded(&words(text));
+        SIGNS
+            .iter()
+            .any(|sign| text.contains(&format!(" {sign} ")) && !goal.phrase.contains(sign))
+    };
+    bad(&page.title)
+        || page.elements.iter().any(|e| {
+            e.states.contains(&ElementState::Invalid)
+                || (!e.interactive
+                    && (e.visible || announced(page).iter().any(|a| std::ptr::eq(*a, e)))
+                    && e.name.chars().count() < 160
+                    && bad(&e.name))
+        })
+        || page.notices.iter().any(|n| bad(&n.text))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -537,7 +1234,83 @@ mod tests {
             text: text.to_owned(),
             keys: keys.iter().map(|k| (*k).to_owned()).collect(),
             purpose,
+            keyed: false,
         }
+    }
+
+    fn keyed(text: &str, keys: &[&str]) -> Literal {
+        Literal {
+            keyed: true,
+            ..literal(text, keys, Use::Type)
+        }
+    }
+
+    #[test]
+    fn values_after_a_colon_end_where_a_reader_ends_them() {
+        assert_eq!(
+            Goal::of("Sign in with username: ada and password: \"love\". How much is it?").literals,
+            [keyed("love", &["password"]), keyed("ada", &["username"])]
+        );
+        assert_eq!(
+            Goal::of("Fill in email: a.b@x.org, day: 3/4/2031, price: 1,234.50. Then send.")
+                .literals,
+            [
+                keyed("a.b@x.org", &["email"]),
+                keyed("3/4/2031", &["day"]),
+                keyed("1,234.50", &["price"]),
+            ]
+        );
+        assert_eq!(
+            Goal::of("Show it with maximum price: 100, sort by: \"Price, low to high\"").literals,
+            [
+                keyed("Price, low to high", &["sort"]),
+                keyed("100", &["maximum", "price"]),
+            ]
+        );
+    }
+
+    #[test]
+    fn goals_know_what_to_search_for() {
+        let queries = |text: &str| Goal::of(text).queries;
+        assert_eq!(
+            queries("Open the page of a blue kettle with long spout."),
+            ["blue kettle long spout", "blue kettle", "kettle"]
+        );
+        assert_eq!(queries("Add the \"Red mug\" to the cart"), ["Red mug"]);
+        assert_eq!(
+            queries("Add a paper boat to the cart."),
+            ["paper boat", "boat"]
+        );
+        assert_eq!(Goal::of("Add a boat to the cart").destination, ["cart"]);
+    }
+
+    #[test]
+    fn superlatives_and_their_figures() {
+        let of = |text: &str| Goal::of(text).extreme.map(|e| (e.measure, e.largest));
+        assert_eq!(of("Buy the cheapest mug"), Some((Measure::Money, false)));
+        assert_eq!(
+            of("Open the highest rated mug"),
+            Some((Measure::Rating, true))
+        );
+        assert_eq!(of("Take the fastest way"), Some((Measure::Days, false)));
+        assert_eq!(of("Buy the mug"), None);
+        assert_eq!(
+            figure("Ship, €2.90, 4 to 6 days", Measure::Money),
+            Some(2.9)
+        );
+        assert_eq!(figure("Ship, €2.90, 4 to 6 days", Measure::Days), Some(4.0));
+        assert_eq!(figure("Courier, tomorrow", Measure::Days), Some(1.0));
+        assert_eq!(
+            figure("4.5 out of 5 (3 reviews)", Measure::Rating),
+            Some(4.5)
+        );
+    }
+
+    #[test]
+    fn names_without_counts_and_prices() {
+        assert_eq!(bare("Cart (2)"), "Cart");
+        assert_eq!(bare("Oak base +€29.00"), "Oak base");
+        assert_eq!(bare("(3)"), "(3)");
     }
 
     #[test]
@@ -567,10 +1340,7 @@ mod tests {
     fn pairs_and_spoken_values() {
         assert_eq!(
             Goal::of("Send a message. Subject: Hello there; To: Ann").literals,
-            [
-                literal("Hello there", &["message", "subject"], Use::Type),
-                literal("Ann", &["to"], Use::Type),
-            ]
+            [keyed("Hello there", &["subject"]), keyed("Ann", &["to"]),]
         );
         assert_eq!(
             Goal::of("Enter Myron in the name field").literals,
