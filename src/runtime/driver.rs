@@ -167,6 +167,8 @@ struct Driver<'a> {
     halted: Option<&'static str>,
     provider_streak: u32,
     environment_streak: u32,
+    /// The last fault of a part that has not worked since.
+    last_fault: Option<(FailurePart, String)>,
     failure: Option<Failure>,
     figures: StepFigures,
 }
@@ -217,6 +219,7 @@ impl<'a> Driver<'a> {
             halted: None,
             provider_streak: 0,
             environment_streak: 0,
+            last_fault: None,
             failure: None,
             figures: StepFigures::default(),
         };
@@ -540,6 +543,7 @@ impl<'a> Driver<'a> {
         };
         if !cancelled {
             self.provider_streak += 1;
+            self.last_fault = Some((FailurePart::Provider, error.to_string()));
             if lasting(error) {
                 self.break_off(FailurePart::Provider, error.to_string())?;
             } else if self.provider_streak >= STREAK {
@@ -633,6 +637,7 @@ impl<'a> Driver<'a> {
                 self.figures.failed += 1;
                 if down {
                     self.environment_streak += 1;
+                    self.last_fault = Some((FailurePart::Environment, reason.clone()));
                     broken = (self.environment_streak >= STREAK).then(|| {
                         format!("{STREAK} orders in a row found no environment; the last: {reason}")
                     });
@@ -769,6 +774,15 @@ impl<'a> Driver<'a> {
         }
 
         let edges = best.map_or_else(Vec::new, |node| self.search.tree().path(node));
+        // A search that ran out of things to try because a part broke was not exhausted by the task:
+        // it says nothing about it.
+        let streak = self.provider_streak.max(self.environment_streak);
+        if reason == StopReason::Exhausted && streak > 0 && self.failure.is_none() {
+            self.failure = self
+                .last_fault
+                .take()
+                .map(|(part, reason)| Failure { part, reason });
+        }
         let why_not = match (&self.failure, reason) {
             (Some(failure), _) => Some(failure.reason.clone()),
             (None, StopReason::Interrupted) => Some("the run was interrupted".to_owned()),

@@ -238,7 +238,7 @@ impl Drop for GroupGuard {
 fn watch(group: Pid, profile: &Path) -> std::io::Result<(Child, ChildStdin)> {
     let mut child = Command::new("sh")
         .arg("-c")
-        .arg(r#"cat >/dev/null; kill -KILL -- "-$1" 2>/dev/null; sleep 0.1; rm -rf -- "$2""#)
+        .arg(r#"cat >/dev/null; kill -KILL "-$1" 2>/dev/null; sleep 0.1; rm -rf -- "$2""#)
         .arg("branchline-watchdog")
         .arg(group.as_raw().to_string())
         .arg(profile)

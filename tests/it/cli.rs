@@ -1,0 +1,448 @@
+//! The program as a user runs it: messages, exit codes, records, and no browser left behind.
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// How long a condition may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+struct Here {
+    dir: tempfile::TempDir,
+}
+
+impl Here {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_branchline"));
+        command
+            .args(args)
+            .current_dir(self.dir.path())
+            .env("TMPDIR", self.dir.path());
+        command
+            .env_remove("BRANCHLINE_MODEL")
+            .env_remove("RUST_LOG")
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        Ran::of(&self.command(args).stdin(Stdio::null()).output().unwrap())
+    }
+
+    /// The only run recorded here.
+    fn record(&self) -> PathBuf {
+        let mut runs = std::fs::read_dir(self.path("runs")).unwrap();
+        let run = runs.next().unwrap().unwrap().path();
+        assert!(runs.next().is_none(), "one run only");
+        run
+    }
+
+    /// Processes that were started with a profile in this test's own directory.
+    fn browsers(&self) -> Vec<i32> {
+        let mark = self.dir.path().to_string_lossy().into_owned();
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let Ok(id) = entry.file_name().to_string_lossy().parse::<i32>() else {
+                continue;
+            };
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            if String::from_utf8_lossy(&line).contains(&format!("--user-data-dir={mark}")) {
+                found.push(id);
+            }
+        }
+        found
+    }
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Ran {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8_lossy(&output.stdout).into_owned(),
+            err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+fn until(what: &str, mut test: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !test() {
+        assert!(Instant::now() < end, "waited in vain for {what}");
+        std::thread::yield_now();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn task(here: &Here, text: &str) -> String {
+    let path = here.path("task.toml");
+    std::fs::write(&path, text).unwrap();
+    path.to_string_lossy().into_owned()
+}
+
+#[test]
+fn help_teaches() {
+    let here = Here::new();
+    let help = here.run(&["--help"]);
+    assert_eq!(help.code, Some(0));
+    insta::assert_snapshot!(help.out);
+    let run = here.run(&["run", "--help"]);
+    insta::assert_snapshot!(run.out);
+}
+
+#[test]
+fn usage_errors_are_two_and_say_what_was_meant() {
+    let here = Here::new();
+    let typo = here.run(&["run", "demo/kettel-price"]);
+    assert_eq!(typo.code, Some(2), "{}", typo.err);
+    assert!(typo.err.contains("kettle-price"), "{}", typo.err);
+    let broken = task(&here, "goal = \"x\"\nwrites = \"never\"\n");
+    let bad = here.run(&["run", &broken]);
+    assert_eq!(bad.code, Some(2), "{}", bad.err);
+    assert!(bad.err.contains("task.toml:2:10"), "{}", bad.err);
+    let flag = here.run(&["run", "demo", "--stratgy", "greedy"]);
+    assert_eq!(flag.code, Some(2));
+    assert!(flag.err.contains("--strategy"), "{}", flag.err);
+    let model = here.run(&["run", "demo/kettle-price", "--policy", "llm"]);
+    assert_eq!(model.code, Some(2), "{}", model.err);
+    assert!(model.err.contains("needs --model"), "{}", model.err);
+    let threshold = here.run(&["run", "demo/kettle-price", "--threshold", "3"]);
+    assert_eq!(threshold.code, Some(2), "{}", threshold.err);
+}
+
+#[test]
+fn a_missing_browser_is_three_with_a_way_out() {
+    let here = Here::new();
+    let ran = here.run(&["run", "demo/kettle-price", "--browser", "/nowhere/chromium"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(
+        ran.err.contains("/nowhere/chromium") && ran.err.contains("hint:"),
+        "{}",
+        ran.err
+    );
+    let none = Ran::of(
+        &here
+            .command(&["run", "demo/kettle-price"])
+            .env("PATH", "/nowhere")
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(none.code, Some(3), "{}", none.err);
+    assert!(none.err.contains("doctor --install"), "{}", none.err);
+}
+
+#[test]
+fn a_taken_port_and_an_impossible_record_are_named() {
+    let here = Here::new();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    let ran = here.run(&["demo", "serve", "--addr", &addr]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(
+        ran.err.contains(&addr) && ran.err.contains("--addr"),
+        "{}",
+        ran.err
+    );
+    let ran = here.run(&["run", "demo/kettle-price", "--out", "/dev/null/runs"]);
+    assert_eq!(ran.code, Some(5), "{}", ran.err);
+    assert!(
+        ran.err.contains("/dev/null/runs") && ran.err.contains("--out"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
+fn browser_run_is_recorded_replayed_and_a_changed_log_is_found_out() {
+    let here = Here::new();
+    let ran = here.run(&["run", "demo/open-the-weekend-duffel", "--budget", "6"]);
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
+    assert!(
+        ran.out.contains("✓ solved  demo/open-the-weekend-duffel"),
+        "{}",
+        ran.out
+    );
+    let run = here.record();
+    let replay = here.run(&["replay", &run.to_string_lossy()]);
+    assert_eq!(replay.code, Some(0), "{}", replay.err);
+    assert!(
+        replay.out.contains("the rebuilt tree is the recorded one"),
+        "{}",
+        replay.out
+    );
+
+    let log = run.join("events.jsonl");
+    let text = std::fs::read_to_string(&log).unwrap();
+    let cut = &text[..text.len() - 30];
+    std::fs::write(&log, cut).unwrap();
+    let torn = here.run(&["replay", &run.to_string_lossy()]);
+    assert_eq!(torn.code, Some(0), "{}", torn.err);
+    assert!(torn.err.contains("is cut"), "{}", torn.err);
+
+    let changed = text.replacen("\"prior\":", "\"prior\":0.0,\"x\":", 1);
+    assert_ne!(changed, text);
+    std::fs::write(&log, changed).unwrap();
+    let other = here.run(&["replay", &run.to_string_lossy()]);
+    assert_ne!(other.code, Some(0), "{}", other.out);
+    let middle = text.replacen("\"asked\"", "\"as", 1);
+    std::fs::write(&log, middle).unwrap();
+    let broken = here.run(&["replay", &run.to_string_lossy()]);
+    assert_eq!(broken.code, Some(5), "{}", broken.err);
+    assert!(broken.err.contains("line"), "{}", broken.err);
+    assert_eq!(here.browsers(), Vec::<i32>::new(), "no browser is left");
+}
+
+#[test]
+fn browser_run_speaks_json_to_machines() {
+    let here = Here::new();
+    let args = [
+        "run",
+        "demo/open-the-weekend-duffel",
+        "--budget",
+        "3",
+        "--json",
+        "--strategy",
+        "greedy",
+    ];
+    let ran = here.run(&args);
+    let events: Vec<serde_json::Value> = ran
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).expect(line))
+        .collect();
+    let report = events.last().unwrap();
+    assert_eq!(report["event"], "report");
+    assert_eq!(report["outcome"], "solved", "{report}");
+    assert!(events.iter().any(|e| e["event"] == "landed"), "{}", ran.out);
+}
+
+/// An endpoint that takes connections and never answers.
+fn silent_endpoint() -> (TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    (listener, url)
+}
+
+fn start_waiting_run(here: &Here, url: &str) -> Child {
+    let args = [
+        "run",
+        "demo/kettle-price",
+        "--model",
+        "none",
+        "--base-url",
+        url,
+        "--no-screenshots",
+    ];
+    let mut command = here.command(&args);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    until("the run to ask its model", || {
+        let Ok(runs) = std::fs::read_dir(here.path("runs")) else {
+            return false;
+        };
+        runs.flatten().any(|run| {
+            std::fs::read_to_string(run.path().join("events.jsonl"))
+                .is_ok_and(|log| log.contains("\"asked\""))
+        })
+    });
+    assert!(!here.browsers().is_empty(), "a browser runs meanwhile");
+    child
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+#[test]
+fn browser_run_that_is_interrupted_is_complete_and_leaves_nothing_behind() {
+    let here = Here::new();
+    let (_listener, url) = silent_endpoint();
+    let mut child = start_waiting_run(&here, &url);
+    signal(&child, Signal::SIGINT);
+    let status = child.wait().unwrap();
+    let mut err = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut err)
+        .unwrap();
+    assert_eq!(status.code(), Some(130), "{err}");
+    let replay = here.run(&["replay", &here.record().to_string_lossy()]);
+    assert_eq!(replay.code, Some(0), "{}", replay.err);
+    assert!(
+        replay.out.contains("the rebuilt tree is the recorded one"),
+        "{}",
+        replay.out
+    );
+    until("the browser to be gone", || here.browsers().is_empty());
+}
+
+#[test]
+fn browser_does_not_outlive_a_run_that_is_killed() {
+    let here = Here::new();
+    let (_listener, url) = silent_endpoint();
+    let mut child = start_waiting_run(&here, &url);
+    signal(&child, Signal::SIGKILL);
+    child.wait().unwrap();
+    until("the browser to be gone", || here.browsers().is_empty());
+    until("its profile to be removed", || {
+        profiles(here.dir.path()).is_empty()
+    });
+    let replay = here.run(&["replay", &here.record().to_string_lossy()]);
+    assert_eq!(replay.code, Some(0), "{}", replay.err);
+    assert!(
+        replay.out.contains("ends before the search did"),
+        "{}",
+        replay.out
+    );
+}
+
+fn profiles(dir: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(dir)
+        .unwrap()
+        .flatten()
+        .map(|entry| entry.path());
+    entries
+        .filter(|path| path.to_string_lossy().contains("branchline-profile-"))
+        .collect()
+}
+
+/// An endpoint that answers every request with this.
+fn fixed_endpoint(status: &'static str, body: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|n| n > 0) {
+                head.push(byte[0]);
+            }
+            let text = String::from_utf8_lossy(&head).to_lowercase();
+            let length = text.lines().find_map(|line| {
+                line.strip_prefix("content-length:")?
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
+            });
+            std::io::copy(
+                &mut Read::take(&stream, length.unwrap_or(0)),
+                &mut std::io::sink(),
+            )
+            .ok();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .ok();
+        }
+    });
+    url
+}
+
+#[test]
+fn browser_run_with_a_broken_provider_is_four_and_scores_nothing() {
+    let here = Here::new();
+    let url = fixed_endpoint("401 Unauthorized", r#"{"error":{"message":"bad key"}}"#);
+    let ran = here.run(&[
+        "run",
+        "demo/kettle-price",
+        "--model",
+        "m",
+        "--base-url",
+        &url,
+        "--json",
+    ]);
+    assert_eq!(ran.code, Some(4), "{}\n{}", ran.out, ran.err);
+    let report: serde_json::Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+    assert_eq!(report["outcome"], "unscored", "{report}");
+    assert!(
+        report["failure"]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("401"),
+        "{report}"
+    );
+}
+
+#[test]
+fn browser_run_with_a_model_that_only_talks_ends_with_a_reason() {
+    let here = Here::new();
+    let body = r#"{"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Sure, I would click it!"},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":9}}"#;
+    let url = fixed_endpoint("200 OK", body);
+    let args = [
+        "run",
+        "demo/kettle-price",
+        "--model",
+        "m",
+        "--base-url",
+        &url,
+        "--critic",
+        "lexical",
+        "--json",
+    ];
+    let ran = here.run(&args);
+    assert_eq!(ran.code, Some(1), "{}\n{}", ran.out, ran.err);
+    let report: serde_json::Value = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+    assert_ne!(report["outcome"], "solved", "{report}");
+    assert!(
+        report["cost"]["model_calls"].as_u64().unwrap() >= 2,
+        "{report}"
+    );
+    assert!(ran.out.contains("no usable action"), "{}", ran.out);
+}
+
+#[test]
+fn secrets_stay_out_of_everything() {
+    let here = Here::new();
+    let url = fixed_endpoint(
+        "500 Oops",
+        r#"{"error":"key sk-very-secret-123 is unknown"}"#,
+    );
+    let mut command = here.command(&[
+        "run",
+        "demo/kettle-price",
+        "--model",
+        "m",
+        "--base-url",
+        &url,
+    ]);
+    command.env("OPENAI_API_KEY", "sk-very-secret-123");
+    // One quick failure is enough: the provider is asked again only within its time.
+    command.args(["--model-timeout", "5", "--budget", "1"]);
+    let ran = Ran::of(&command.output().unwrap());
+    assert_eq!(ran.code, Some(4), "{}\n{}", ran.out, ran.err);
+    assert!(
+        !ran.out.contains("very-secret") && !ran.err.contains("very-secret"),
+        "{}",
+        ran.err
+    );
+    let log = std::fs::read_to_string(here.record().join("events.jsonl")).unwrap();
+    assert!(!log.contains("very-secret"));
+}
