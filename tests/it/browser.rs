@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use branchline::context::Cx;
+use branchline::demo::DemoSite;
 use branchline::env::browser::{BrowserConfig, BrowserWorld, DialogPolicy};
 use branchline::env::episode::Episode;
 use branchline::env::{ActError, Environment, RestoreError, World};
@@ -12,6 +13,7 @@ use branchline::types::{
 };
 use serde_json::{Value, json};
 
+use crate::conformance::{Script, conforms};
 use crate::support::site::{Answer, Pages};
 
 struct Bench {
@@ -639,4 +641,64 @@ async fn browser_start_page_that_is_not_there_is_an_error_not_a_state() {
             .contains("http://127.0.0.1:9/ did not load"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_keeps_the_contract_of_environments() {
+    let frame = "<button onclick=\"this.textContent += '!'\">Inside</button>";
+    let page = format!("{COUNTER}<iframe src=/frame></iframe>");
+    let pages = Pages::serve(&[("/", &page), ("/frame", frame), ("/next", "next")]).await;
+    let world = BrowserWorld::new(config(), Arc::new(pages), "/", Writes::Session, None);
+    let act = |name, arguments| Action::new(name, arguments);
+    let script = Script {
+        first: act("click", json!({"ref": "1"})),
+        second: act("click", json!({"ref": "4"})),
+        refused: act("click", json!({"ref": "999"})),
+        last: act("stop", json!({"answer": "42"})),
+    };
+    conforms(&world, &script).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_runs_the_shops_single_page_app_and_takes_it_back() {
+    let world = BrowserWorld::new(
+        config(),
+        Arc::new(DemoSite::new()),
+        "/configurator",
+        Writes::Checkpoint,
+        None,
+    );
+    let cx = Cx::default();
+    let mut env = world.open(Seed(1), &cx).await.unwrap();
+    let mut states = Vec::new();
+    for step in 0..4 {
+        let seen = env.observe(&cx).await.unwrap();
+        states.push((env.snapshot(&cx).await.unwrap(), seen.clone()));
+        // The app's own controls come after the page's navigation: take one that is not a link.
+        let control = seen.elements.iter().filter(|e| {
+            e.interactive
+                && matches!(e.role.as_str(), "radio" | "button" | "checkbox")
+                && !e
+                    .states
+                    .contains(&branchline::types::ElementState::Disabled)
+        });
+        let Some(target) = control.last() else {
+            panic!("no control at step {step}: {}", seen.text)
+        };
+        let action = Action::new("click", json!({"ref": target.r#ref}));
+        let done = env.act(&action, &cx).await.unwrap();
+        assert!(
+            matches!(done, Step::Done { .. }),
+            "{action} on {target:?}: {done:?}"
+        );
+    }
+    for (snapshot, seen) in states.iter().rev() {
+        let restored = env.restore(snapshot, &cx).await.unwrap();
+        let again = env.observe(&cx).await.unwrap();
+        assert_eq!(
+            (again.digest, &again.elements),
+            (seen.digest, &seen.elements),
+            "{restored:?}"
+        );
+    }
 }

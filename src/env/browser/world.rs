@@ -219,7 +219,9 @@ impl BrowserWorld {
 #[async_trait]
 impl World for BrowserWorld {
     fn concurrency(&self) -> NonZeroUsize {
-        std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+        // Lanes mostly wait, for models and servers; a page at rest costs no processor.
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        cores.saturating_mul(const { NonZeroUsize::new(4).unwrap() })
     }
 
     async fn open(&self, seed: Seed, cx: &Cx) -> Result<Box<dyn Environment>, OpenError> {
