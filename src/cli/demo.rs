@@ -15,7 +15,7 @@ use crate::env::browser::find_browser;
 use crate::task::load;
 
 /// The task that `branchline demo` shows: its first plausible way is a dead end.
-const SHOWN: &str = "demo/weatherproof-lantern";
+const SHOWN: &str = "demo/voucher-and-fastest-shipping";
 
 /// Options of `branchline demo`.
 #[derive(Debug, Args)]

@@ -446,3 +446,48 @@ fn secrets_stay_out_of_everything() {
     let log = std::fs::read_to_string(here.record().join("events.jsonl")).unwrap();
     assert!(!log.contains("very-secret"));
 }
+
+/// A whole search with a real model's recorded replies, in real Chromium. To record it again:
+/// `branchline run demo/open-the-weekend-duffel --branching 3 --budget 4 --depth 3 --critic logprob
+/// --page-tokens 600 --model base --base-url URL --cassette FILE --record-cassette`.
+#[test]
+fn browser_search_with_recorded_replies_gives_the_same_tree_every_time() {
+    let cassette = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/fixtures/cassettes/shop-base.jsonl"
+    );
+    let args = [
+        "run",
+        "demo/open-the-weekend-duffel",
+        "--branching",
+        "3",
+        "--budget",
+        "4",
+        "--depth",
+        "3",
+        "--page-tokens",
+        "600",
+        "--policy",
+        "llm",
+        "--critic",
+        "logprob",
+        "--cassette",
+        cassette,
+        "--json",
+    ];
+    let report = || -> serde_json::Value {
+        let here = Here::new();
+        let ran = here.run(&args);
+        let report = serde_json::from_str(ran.out.lines().last().unwrap()).unwrap();
+        let replay = here.run(&["replay", &here.record().to_string_lossy(), "--json"]);
+        assert_eq!(replay.code, Some(0), "{}", replay.err);
+        report
+    };
+    let first = report();
+    assert_eq!(first["failure"], serde_json::Value::Null, "{first}");
+    assert_eq!(first["spent"]["steps"], 4, "{first}");
+    assert_eq!(first["spent"]["orders"], 6, "{first}");
+    assert_eq!(first["steps"]["loops"], 1, "{first}");
+    assert_eq!(first["uncommitted"], serde_json::Value::Null, "{first}");
+    assert_eq!(first["tree_digest"], report()["tree_digest"]);
+}
