@@ -7,7 +7,7 @@
 //! | [`types`] | plain data: actions, observations, digests, effects, costs, ids |
 //! | [`context`] | what every external call is given: cancellation, deadline |
 //! | [`search`] | **pure**: tree, budgets, strategies; decides by ask and tell, does nothing itself |
-//! | [`env`] | environments and worlds: act, observe, snapshot, restore |
+//! | [`mod@env`] | environments and worlds: act, observe, snapshot, restore |
 //! | [`llm`] | chat models: OpenAI-compatible, scripted, cassette |
 //! | [`policy`] | who proposes actions |
 //! | [`critic`] | who values states |

@@ -3,7 +3,7 @@
 //! Contracts every implementation keeps (the conformance suite in `tests/it/conformance.rs`
 //! checks them):
 //!
-//! * `act` never half-succeeds silently. A missing element is [`Step::Rejected`] with the reason
+//! * `act` never half-succeeds silently. A missing element is [`Step::Rejected`](crate::types::Step::Rejected) with the reason
 //!   and nothing changed; a fault of the environment is an error, never an observation.
 //! * `restore` reaches the snapshot's digest or fails; it never approximates.
 //! * An `act` future that was dropped poisons the instance: restore it or discard it.
