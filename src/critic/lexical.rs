@@ -4,13 +4,14 @@
 //!
 //! * `C` coverage: mean evidence of the goal's content terms (of the question's, if it asks): 1 in
 //!   the page's headline, in what was typed, chosen or ticked, and in what the page announces; 0.8 in
-//!   the names of what was opened or pressed; 0.5 in the headline of a page of search results; 0.4
+//!   the page's address and in the names of what was opened or pressed; 0.5 in the headline of a page of search results; 0.4
 //!   in what was only searched for;
 //! * `Q` literals: share of the goal's quoted and `key: value` parts that were typed, chosen, ticked
 //!   or pressed, or that a field holds (as `C`, if the goal gives none);
 //! * `F` effect: 1 if a button or a sent field changed the state and the page confirms it ("thank
 //!   you", "added"), 0.5 if it changed the state only and nothing else was done since, 1 if the goal
-//!   is to be somewhere, all its literals are given and the headline says all the rest; else 0;
+//!   is to be somewhere, all its literals are given and sent, and the headline, the address or what was
+//!   pressed say all the rest; else 0;
 //! * `H` prospect: share of the content terms that stand anywhere on the page;
 //! * `P` 1 if anything changed at all;
 //! * `L` loops: share of the steps that repeat an earlier one or changed nothing, 1 where the state
@@ -19,7 +20,8 @@
 //!   button of what was filled in;
 //! * `E` 1 if something on the page reads like a failure that the goal does not mention.
 //!
-//! `base = 0.35 C + 0.20 Q + 0.25 F + 0.10 H + 0.05 P − 0.20 L − 0.10 W − 0.25 E`, within 0..=0.9.
+//! `base = (0.35 C + 0.20 Q + 0.25 F + 0.10 H + 0.05 P − 0.20 L − 0.10 W)`, within 0..=0.9, times
+//! `1 − 0.5 E`.
 //!
 //! At an end:
 //!
@@ -43,8 +45,8 @@ use async_trait::async_trait;
 use super::{Critic, JudgeError, Judgement};
 use crate::context::Cx;
 use crate::llm::words::{
-    Goal, bare, confirms, count, echoes, evidence, fails, gives, headline, literal_done, padded,
-    target_name, target_role, terms, unit, words,
+    Goal, address, bare, confirms, count, echoes, evidence, fails, gives, headline, literal_done,
+    padded, target_name, target_role, terms, unit, words,
 };
 use crate::types::{Cost, ElementState, Observation, PathStep, View};
 
@@ -173,9 +175,8 @@ impl Parts {
             + 0.10 * self.prospect
             + 0.05 * self.progress
             - 0.20 * self.loops
-            - 0.10 * self.wandering
-            - 0.25 * self.error;
-        let base = base.clamp(0.0, 0.9);
+            - 0.10 * self.wandering;
+        let base = base.clamp(0.0, 0.9) * (1.0 - 0.5 * self.error);
         let given = self.literals >= 1.0 && self.error <= 0.0;
         match (self.answer, self.ended || self.stopped) {
             (Some(near), _) if self.asked && near >= 0.95 && given => 1.0,
@@ -237,15 +238,29 @@ fn share(hits: usize, of: usize) -> f64 {
 /// `F`: whether the last thing done had the effect that the goal is about.
 fn effect(goal: &Goal, path: &[&PathStep], view: &View<'_>, given: bool) -> f64 {
     let page = view.observation;
-    if goal.arriving && given && !echoes(page) {
+    let unsent = path
+        .last()
+        .is_some_and(|s| gives(&s.action) && s.action.arguments.get("submit").is_none());
+    if goal.arriving && given && !unsent && !echoes(page) {
         let head = headline(page);
-        let open = |t: &&String| {
-            !head.contains(t)
-                && !goal
-                    .literals
+        let there = address(page);
+        // What was typed or chosen by name, and the buttons for it, need not be in the headline.
+        let handled = |t: &String| {
+            let keyed = goal
+                .literals
+                .iter()
+                .any(|l| l.keyed && (words(&l.text).contains(t) || l.keys.contains(t)));
+            keyed
+                || path
                     .iter()
-                    .any(|l| words(&l.text).contains(t) || l.keys.contains(t))
+                    .filter(|s| s.changed && target_role(s) != "link")
+                    .any(|s| {
+                        let option = s.action.text("option").unwrap_or_default();
+                        s.action.name != "fill"
+                            && (words(target_name(s)).contains(t) || words(option).contains(t))
+                    })
         };
+        let open = |t: &&String| !head.contains(t) && !there.contains(t) && !handled(t);
         if !head.is_empty() && goal.content.iter().filter(open).count() == 0 {
             return 1.0;
         }

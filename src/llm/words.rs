@@ -255,6 +255,10 @@ impl Goal {
             literals.extend(said.into_iter().filter(|l| !quotes(&l.text)));
         }
         let content: Vec<String> = terms.iter().filter(|t| !is_doing(t)).cloned().collect();
+        // Marks inside a quoted part are not the goal's.
+        let text = &literals.iter().fold(text.to_owned(), |text, l| {
+            text.replace(&l.text, &l.text.replace(['?', '.', '!', ':'], " "))
+        });
         let asked = asked(text, &all);
         let first = all.iter().find(|w| *w != "please").map(String::as_str);
         Self {
@@ -430,7 +434,10 @@ pub(crate) fn figure(text: &str, measure: Measure) -> Option<f64> {
 fn queries(text: &str, literals: &[Literal]) -> Vec<String> {
     let mut out: Vec<String> = literals
         .iter()
-        .filter(|l| !l.keyed && l.purpose != Use::Press)
+        .filter(|l| {
+            let sought = l.keys.iter().any(|k| k == "search" || k == "find");
+            !l.keyed && (l.purpose == Use::Either || sought)
+        })
         .map(|l| l.text.clone())
         .take(1)
         .collect();
@@ -471,7 +478,9 @@ fn queries(text: &str, literals: &[Literal]) -> Vec<String> {
         if word == "of" {
             full.clear();
         }
-        let empty = terms(bare).is_empty() || is_doing(&word) || is_verb(&word);
+        // "a book" is no verb.
+        let thing = i > 0 && matches!(tokens[i - 1], "a" | "an" | "the" | "my" | "The" | "A");
+        let empty = terms(bare).is_empty() || is_doing(&word) || (is_verb(&word) && !thing);
         if !empty && !is_superlative(&word) {
             full.push(bare.to_owned());
         }
@@ -485,7 +494,7 @@ fn queries(text: &str, literals: &[Literal]) -> Vec<String> {
             out.push(query);
         }
     };
-    if literals.iter().all(|l| l.keyed || l.purpose == Use::Press) {
+    if literals.iter().all(|l| l.keyed || l.purpose != Use::Either) {
         offer(&full);
         offer(&full[..short]);
         if let Some(last) = (short > 0)
@@ -589,12 +598,13 @@ fn quoted(text: &str) -> Vec<Literal> {
             own_before
         };
         let stood = text[from..*start].trim_end();
-        let keyed = stood.ends_with([':', '=']);
-        let clause = if keyed {
+        let clause = if stood.ends_with([':', '=']) {
             last_clause(stood)
         } else {
             Vec::new()
         };
+        // "sort it by: …" names no field.
+        let keyed = clause.iter().any(|w| !STOP.contains(&w.as_str()));
         let lead = if keyed {
             clause.as_slice()
         } else {
@@ -893,6 +903,7 @@ fn money(text: &str) -> Option<String> {
     const SIGNS: [char; 4] = ['$', '€', '£', '¥'];
     let found: Vec<&str> = tokens(text).collect();
     found.iter().enumerate().find_map(|(i, token)| {
+        let token = &token.trim_start_matches(['+', '-', '−']);
         let bare = token.trim_matches(SIGNS);
         if !is_number(bare) {
             return None;
@@ -980,6 +991,22 @@ pub(crate) fn headline(page: &Observation) -> Vec<String> {
     out
 }
 
+/// The words of the path in a page's address, without what was asked of it.
+pub(crate) fn address(page: &Observation) -> Vec<String> {
+    let url = page.url.split(['?', '#']).next().unwrap_or_default();
+    let path = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let path = path.split_once('/').map_or("", |(_, path)| path);
+    // A file is not what it is about.
+    if path
+        .rsplit('/')
+        .next()
+        .is_some_and(|file| file.contains('.'))
+    {
+        return Vec::new();
+    }
+    words(&path.replace('_', " "))
+}
+
 /// Whether a page only lists what was searched for: its headline echoes the query.
 pub(crate) fn echoes(page: &Observation) -> bool {
     let says = |w: &String| matches!(w.as_str(), "search" | "result" | "found" | "match");
@@ -1045,7 +1072,7 @@ pub(crate) fn evidence(goal: &Goal, view: &View<'_>) -> Vec<(String, f64)> {
     let page = view.observation;
     let head = headline(page);
     let sure = if echoes(page) { 0.5 } else { 1.0 };
-    let mut known: Vec<(Vec<String>, f64)> = vec![(head, sure)];
+    let mut known: Vec<(Vec<String>, f64)> = vec![(head, sure), (address(page), 0.8)];
     for step in view.path.iter().filter(|s| s.changed) {
         let (text, weight) = match step.action.name.as_str() {
             "click" => (bare(target_name(step)), 0.8),

@@ -27,8 +27,10 @@
 //! * buttons all of whose words are in the goal: +0.5 + the share of the rest of the goal in `K`;
 //! * the nearest button after the field that was last filled: +2 (+1 if something else was done
 //!   since); such buttons stay below fields that are still to be filled;
+//! * rows: up to +1.5 by the share of the open goal in the texts of the row; folded things +2.5 if the
+//!   goal says to unfold; help pages +0.9 for questions;
 //! * superlatives: +2, +1.3, +0.6 for the first three rows in order;
-//! * fields 3 + fit, options and boxes 3 if named, searching 1.2, answers 4 · nearness, stopping 3.6
+//! * fields 3 + fit, options and boxes 3 if named, searching 1.2, answers 4.2 · nearness², stopping 3.6
 //!   where all is done and the page confirms it.
 //!
 //! What was done before on this path loses (6 if nothing came of it, links 3, else 1.5). Priors are
@@ -174,13 +176,18 @@ impl<'a> Page<'a> {
         all.extend(self.selects());
         all.extend(self.checks());
         // A field that hides its value (a password) is not pending once it was filled.
-        let pending = all
+        let open: Vec<&Scored> = all
             .iter()
+            .filter(|s| s.score >= PENDING)
             .filter(|s| self.repeated(&s.action) <= 0.0 && !self.tried(&s.action))
-            .map(|s| s.score)
-            .fold(f64::MIN, f64::max);
-        let pending = (pending >= PENDING).then_some(pending);
-        let clicks = self.clicks(pending);
+            .collect();
+        let pending = open.iter().map(|s| s.score).reduce(f64::max);
+        // The buttons after what is pending.
+        let forms: Vec<usize> = open
+            .iter()
+            .filter_map(|s| self.button_after(s.action.target()?))
+            .collect();
+        let clicks = self.clicks(pending, &forms);
         let named = clicks
             .iter()
             .any(|s| s.score - self.repeated(&s.action) >= 2.0);
@@ -438,9 +445,24 @@ impl<'a> Page<'a> {
                     || e.options.iter().any(|o| is(o, l))
             })
         };
+        // What was typed and then sent is not typed again, unless it failed.
+        let sent = |l: &Literal| {
+            let typed = self.view.path.iter().position(|s| {
+                s.action.name == "fill" && s.changed && s.action.text("text") == Some(&l.text)
+            });
+            !self.failed
+                && typed.is_some_and(|at| {
+                    self.view.path[at..].iter().any(|s| {
+                        s.changed
+                            && s.action.name == "click"
+                            && target_is_button(s.target.as_deref())
+                    })
+                })
+        };
         self.goal
             .literals
             .iter()
+            .filter(|l| !sent(l))
             .filter(|l| match l.purpose {
                 Use::Type if !l.keyed => true,
                 Use::Press => false,
@@ -462,6 +484,7 @@ impl<'a> Page<'a> {
             .map(|(n, (index, element))| Field {
                 element,
                 label: self.label(*index),
+                caption: self.caption(*index).unwrap_or_default().to_owned(),
                 place: n + 1,
             })
             .collect();
@@ -469,6 +492,12 @@ impl<'a> Page<'a> {
         let again = ["both", "each", "every", "all", "twice"]
             .iter()
             .any(|w| self.goal.says(&[(*w).to_owned()]));
+        let read = self.read(&fields);
+        let values = if read.is_empty() {
+            values
+        } else {
+            read.iter().collect()
+        };
         let mut out = Vec::new();
         for (i, (field, value, fit)) in assign(&fields, &values, again).into_iter().enumerate() {
             if is_value(field.element, &value.text) {
@@ -487,6 +516,50 @@ impl<'a> Page<'a> {
             }
         }
         out
+    }
+
+    /// Values that are to be read off the page ("the value of X"): the text after the label, which is
+    /// the goal's, or each field's own.
+    fn read(&self, fields: &[Field<'_>]) -> Vec<Literal> {
+        let phrase: Vec<String> = self
+            .goal
+            .phrase
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect();
+        let Some(at) = phrase.iter().position(|w| w == "value") else {
+            return Vec::new();
+        };
+        let lookup = |label: &[String]| {
+            let all = &self.observation.elements;
+            all.windows(2).find_map(|pair| {
+                let plain = pair.iter().all(|e| !e.interactive && e.role == "text");
+                (plain && !label.is_empty() && words(&pair[0].name) == label)
+                    .then(|| pair[1].name.clone())
+            })
+        };
+        let literal = |text: String, keys: Vec<String>| Literal {
+            text,
+            keys,
+            purpose: Use::Type,
+            keyed: false,
+        };
+        if phrase.get(at + 1).is_some_and(|w| w == "of") {
+            let rest = &phrase[at + 2..];
+            let end = rest
+                .iter()
+                .position(|w| w == "into" || w == "in")
+                .unwrap_or(rest.len());
+            let found = lookup(&rest[..end]).map(|text| literal(text, Vec::new()));
+            return found.into_iter().collect();
+        }
+        fields
+            .iter()
+            .filter_map(|field| {
+                let caption = words(&field.caption);
+                Some(literal(lookup(&caption)?, caption))
+            })
+            .collect()
     }
 
     /// A place to search, and nothing else that speaks: the goal's object, one query after another.
@@ -618,13 +691,20 @@ impl<'a> Page<'a> {
             .iter()
             .any(|w| self.goal.terms.iter().any(|t| t == w));
         let extremes = self.extremes();
+        // The extreme one is chosen already.
+        let settled = extremes.iter().any(|(index, gain)| {
+            *gain >= 2.0
+                && self.observation.elements[*index]
+                    .states
+                    .contains(&ElementState::Checked)
+        });
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         let mut out = Vec::new();
         for (index, element) in self.usable.iter().filter(|(_, e)| is_box(e)) {
             let place = places.entry(element.role.as_str()).or_default();
             *place += 1;
             let mut score = self.chosen(&element.name, &[]);
-            if let Some(gain) = extremes.get(index) {
+            if let Some(gain) = extremes.get(index).filter(|_| !settled) {
                 score = score.max(1.5 + gain);
             }
             if ordinal(&self.goal.phrase, &element.role) == Some(*place) {
@@ -656,6 +736,10 @@ impl<'a> Page<'a> {
             .enumerate()
             .take_while(|(_, s)| here(&s.url))
             .find(|(_, s)| gives(&s.action))?;
+        if step.action.arguments.get("submit") == Some(&json!(true)) {
+            // Sent already.
+            return None;
+        }
         if ago > 0
             && self
                 .view
@@ -678,6 +762,20 @@ impl<'a> Page<'a> {
                     .iter()
                     .position(|e| rendered(e) == target)
             })?;
+        self.button_near(at).map(|i| (i, ago == 0))
+    }
+
+    fn button_after(&self, reference: &str) -> Option<usize> {
+        let at = self
+            .observation
+            .elements
+            .iter()
+            .position(|e| e.r#ref == reference && e.interactive)?;
+        self.button_near(at)
+    }
+
+    /// The nearest button after this element; before it, if none follows.
+    fn button_near(&self, at: usize) -> Option<usize> {
         let pressable = |e: &Element| {
             (e.role == "button" || e.role == "clickable" && is_submit(e))
                 && !words(&e.name).is_empty()
@@ -690,16 +788,25 @@ impl<'a> Page<'a> {
                 .rev()
                 .find(|(i, e)| *i < at && pressable(e))
         };
-        after.or_else(before).map(|(i, _)| (*i, ago == 0))
+        after.or_else(before).map(|(i, _)| *i)
     }
 
-    fn clicks(&self, pending: Option<f64>) -> Vec<Scored> {
+    fn clicks(&self, pending: Option<f64>, forms: &[usize]) -> Vec<Scored> {
         if self.spec("click").is_none() {
             return Vec::new();
         }
         let extremes = self.extremes();
         let form = self.form_button();
         let waiting = self.waiting();
+        let unfolds = ["expand", "unfold", "collapsible", "section"]
+            .iter()
+            .any(|w| self.goal.terms.iter().any(|t| t == w));
+        let folded = unfolds
+            && self
+                .usable
+                .iter()
+                .any(|(_, e)| e.states.contains(&ElementState::Collapsed) && !is_submit(e));
+        let pending = pending.or(folded.then_some(PENDING));
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         let mut out = Vec::new();
         for (n, (index, element)) in self.usable.iter().enumerate() {
@@ -716,11 +823,21 @@ impl<'a> Page<'a> {
                 score = score.min(0.5) - 0.5;
             } else {
                 score += extremes.get(index).copied().unwrap_or(0.0);
-                score += self.news(element);
+                score += self.news(element) + self.row(*index, element);
+                if self.goal.asked.is_some() && helps(element) {
+                    score += 0.9;
+                }
                 if ordinal(&self.goal.phrase, &element.role) == Some(*place) {
                     score += 2.0;
                 }
                 // What hides something is to be opened where what is wanted is not to be seen.
+                if unfolds
+                    && element.states.contains(&ElementState::Collapsed)
+                    && !is_submit(element)
+                {
+                    score += 2.5;
+                    "the goal says to open it".clone_into(&mut why);
+                }
                 if waiting
                     && (element.states.contains(&ElementState::Collapsed) || element.role == "tab")
                 {
@@ -732,7 +849,10 @@ impl<'a> Page<'a> {
                     score += if now { 2.0 } else { 1.0 };
                     "the button of what was filled in".clone_into(&mut why);
                 }
-                if let (Some(top), true) = (pending, own.is_some() || is_submit(element)) {
+                if let (Some(top), true) = (
+                    pending,
+                    own.is_some() || forms.contains(index) || is_submit(element),
+                ) {
                     score = score.min(top - 0.7);
                 }
             }
@@ -795,7 +915,7 @@ impl<'a> Page<'a> {
                         .any(|(_, e)| words(&e.name) == words(&l.text))
             });
             if earlier {
-                score -= 1.5;
+                score -= 4.0;
             }
         }
         let command =
@@ -843,6 +963,49 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// What an element gains by the row it stands in: for a link the texts after it, for a button
+    /// those before its group.
+    fn row(&self, index: usize, element: &Element) -> f64 {
+        let all = &self.observation.elements;
+        let plain = |e: &&Element| !e.interactive && e.role == "text";
+        let text: Vec<&str> = if element.role == "link" {
+            all[index + 1..]
+                .iter()
+                .take(4)
+                .take_while(plain)
+                .map(|e| e.name.as_str())
+                .collect()
+        } else if matches!(element.role.as_str(), "button" | "clickable") && !is_submit(element) {
+            all[..index]
+                .iter()
+                .rev()
+                .take(12)
+                .skip_while(|e| e.interactive && e.role == element.role)
+                .take(4)
+                .take_while(plain)
+                .map(|e| e.name.as_str())
+                .collect()
+        } else {
+            return 0.0;
+        };
+        // The goal itself, where the page shows it, is no row.
+        let text = text
+            .into_iter()
+            .filter(|t| !self.goal.says(&words(t)) || words(t).len() < 5);
+        let mine = terms(&text.collect::<Vec<_>>().join(" . "));
+        let open: Vec<&String> = self
+            .goal
+            .content
+            .iter()
+            .filter(|t| !self.known.contains(t))
+            .collect();
+        let hits = open.iter().filter(|t| mine.contains(t)).count();
+        if hits == 0 {
+            return 0.0;
+        }
+        0.3 + 1.2 * count(hits) / count(open.len())
+    }
+
     /// Where in the goal the element is first mentioned, 0 at its start, 1 at its end or nowhere.
     fn mention(&self, element: &Element) -> f64 {
         let n = count(self.goal.terms.len().max(1));
@@ -866,7 +1029,7 @@ impl<'a> Page<'a> {
             let wait = if pending { 1.2 } else { 0.0 };
             return Some(Scored {
                 action: Action::new(&spec.name, json!({ argument: answer })),
-                score: 4.0 * near - wait,
+                score: 4.2 * near * near - wait,
                 why: "the answer stands beside the question's words".to_owned(),
             });
         }
@@ -890,7 +1053,13 @@ impl<'a> Page<'a> {
             && !matches!(last.action.name.as_str(), "select" | "check");
         let effect = pressed && confirms(self.observation, self.view.previous);
         let about = self.reached(&terms(target_name(last)));
-        let there = self.goal.arriving && !echoes(self.observation) && about >= 0.99;
+        let unsent = gives(&last.action)
+            && last.action.arguments.get("submit").is_none()
+            && last
+                .action
+                .target()
+                .is_some_and(|r| self.button_after(r).is_some());
+        let there = self.goal.arriving && !unsent && !echoes(self.observation) && about >= 0.99;
         let (score, why) = if self.failed || pending {
             (0.0, "something may be done")
         } else if given && effect && about >= 0.5 {
@@ -1002,6 +1171,23 @@ fn is_submit(element: &Element) -> bool {
             .is_some_and(|w| SENDING.contains(&w.as_str()))
 }
 
+/// Whether a link leads to where questions are answered.
+fn helps(element: &Element) -> bool {
+    let known = [
+        "help",
+        "faq",
+        "support",
+        "information",
+        "info",
+        "question",
+        "term",
+    ];
+    element.role == "link"
+        && words(&element.name)
+            .iter()
+            .any(|w| known.contains(&w.as_str()))
+}
+
 /// Whether a name says that pressing it undoes or leaves.
 fn leaves(name: &str) -> bool {
     let name = padded(&words(name));
@@ -1094,6 +1280,8 @@ struct Field<'a> {
     element: &'a Element,
     /// What it is called.
     label: String,
+    /// The text before it.
+    caption: String,
     /// Counted from 1 among the fields.
     place: usize,
 }
