@@ -527,7 +527,7 @@ async fn browser_survives_hostile_pages() {
     let big = format!(
         "<title>Big</title>{}",
         "<p>row <a href=/x>link</a></p>".repeat(400_000)
-    );
+    ) + &format!("<!--{}-->", "x".repeat(40 << 20));
     let pages = [
         (
             "/",
@@ -580,6 +580,48 @@ async fn browser_that_dies_is_lost_and_the_world_opens_another() {
     let mut env = b.world.open(Seed(1), &b.cx).await.unwrap();
     assert_eq!(env.observe(&b.cx).await.unwrap().title, "Home");
     assert_ne!(b.world.process_id().await.unwrap(), first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_renderer_that_crashes_is_lost_and_the_browser_serves_on() {
+    let mut b = open(&[("/", "<title>Home</title><a href=/>Again</a>")]).await;
+    let seen = b.observe().await;
+    let browser = b.world.process_id().await.unwrap();
+    for renderer in renderers(browser) {
+        nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(renderer),
+            nix::sys::signal::Signal::SIGKILL,
+        )
+        .unwrap();
+    }
+    let click = Action::new("click", json!({"ref": reference(&seen, "Again")}));
+    let error = b.env.act(&click, &b.cx).await.unwrap_err();
+    assert!(matches!(error, ActError::Lost(_)), "{error}");
+    let mut env = b.world.open(Seed(1), &b.cx).await.unwrap();
+    assert_eq!(env.observe(&b.cx).await.unwrap().digest, seen.digest);
+    assert_eq!(
+        b.world.process_id().await,
+        Some(browser),
+        "the same browser"
+    );
+}
+
+/// Renderer processes of the browser's process group.
+fn renderers(group: i32) -> Vec<i32> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(id) = entry.file_name().to_string_lossy().parse::<i32>() else {
+            continue;
+        };
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let pid = Some(nix::unistd::Pid::from_raw(id));
+        let ours = nix::unistd::getpgid(pid).is_ok_and(|g| g.as_raw() == group);
+        if ours && String::from_utf8_lossy(&line).contains("--type=renderer") {
+            found.push(id);
+        }
+    }
+    assert!(!found.is_empty(), "a page has a renderer");
+    found
 }
 
 #[tokio::test(flavor = "multi_thread")]
