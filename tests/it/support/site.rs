@@ -9,8 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use branchline::context::Cx;
-use branchline::env::{Site, SiteError, SiteInstance};
-use serde_json::Value;
+use branchline::env::{FixedSite, Site, SiteError, SiteInstance};
 
 /// A page: status, headers, body.
 #[derive(Clone)]
@@ -125,25 +124,6 @@ impl Site for Pages {
     }
 
     async fn lease(&self, _cx: &Cx) -> Result<Box<dyn SiteInstance>, SiteError> {
-        Ok(Box::new(self.clone()))
-    }
-}
-
-#[async_trait]
-impl SiteInstance for Pages {
-    fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    fn resets(&self) -> bool {
-        false
-    }
-
-    async fn reset(&self, _cx: &Cx) -> Result<(), SiteError> {
-        Err(SiteError::Unsupported("reset its server"))
-    }
-
-    async fn sql(&self, _statement: &str, _cx: &Cx) -> Result<Value, SiteError> {
-        Err(SiteError::Unsupported("answer SQL"))
+        Ok(Box::new(FixedSite::new(&self.origin)))
     }
 }
