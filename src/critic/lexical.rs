@@ -29,7 +29,7 @@
 //!   within three elements of the answer's words (0 if they are not on the page); 1 if `A >= 0.95`,
 //!   `Q = 1`, `E = 0`;
 //! * a question without an answer: `base`, at most 0.3;
-//! * `stop` with `Q = 1`, `F = 1`, `E = 0` and nothing left to press, choose or tick that the goal
+//! * `stop` with `Q = 1`, `F = 1`, `E = 0`, `L < 0.5` and nothing left to press, choose or tick that the goal
 //!   names in full: 1 if `C >= 0.8`, else `0.6 + 0.35 C`; any other `stop`: `0.6 base`;
 //! * an end by the page itself: `0.6 + 0.35 C` if `Q = 1` and nothing is left, else `0.1 + 0.6 base`.
 //!
@@ -76,6 +76,10 @@ impl Critic for LexicalCritic {
 }
 
 /// The formula's terms.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts of a state"
+)]
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Parts {
     coverage: f64,
@@ -186,7 +190,7 @@ impl Parts {
             (_, true) if self.stopped => {
                 // Without literals, what is to be given is part of the coverage.
                 let given = self.error <= 0.0 && (given || self.literals >= self.coverage);
-                if given && self.effect >= 1.0 && !self.left {
+                if given && self.effect >= 1.0 && self.loops < 0.5 && !self.left {
                     if self.coverage >= 0.8 {
                         1.0
                     } else {

@@ -27,7 +27,7 @@
 //! * buttons all of whose words are in the goal: +0.5 + the share of the rest of the goal in `K`;
 //! * the nearest button after the field that was last filled: +2 (+1 if something else was done
 //!   since); such buttons stay below fields that are still to be filled;
-//! * rows: up to +1.5 by the share of the open goal in the texts of the row; folded things +2.5 if the
+//! * rows: up to +1.5 (+2 for links) by the share of the open goal in the texts of the row; folded things +2.5 if the
 //!   goal says to unfold; help pages +0.9 for questions;
 //! * superlatives: +2, +1.3, +0.6 for the first three rows in order;
 //! * fields 3 + fit, options and boxes 3 if named, searching 1.2, answers 4.2 · nearness², stopping 3.6
@@ -390,8 +390,8 @@ impl<'a> Page<'a> {
             let end = self.usable.get(n + 1).map_or(index + 5, |(next, _)| *next);
             let after = &self.observation.elements
                 [index + 1..end.min(index + 5).min(self.observation.elements.len())];
-            let own = after.iter().take_while(|e| e.role != "heading");
-            if let Some(value) = own.filter_map(|e| figure(&e.name, extreme.measure)).next() {
+            let mut own = after.iter().take_while(|e| e.role != "heading");
+            if let Some(value) = own.find_map(|e| figure(&e.name, extreme.measure)) {
                 groups
                     .entry((false, element.role.as_str()))
                     .or_default()
@@ -428,6 +428,30 @@ impl<'a> Page<'a> {
             out.insert(*index, gain);
         }
         out
+    }
+
+    /// The extreme box that is ticked already; after a refusal, whichever was ticked since.
+    fn settled(&self, extremes: &BTreeMap<usize, f64>) -> Option<usize> {
+        let ticked = |index: &usize| {
+            self.observation.elements[*index]
+                .states
+                .contains(&ElementState::Checked)
+        };
+        let anew = self.failed
+            && self
+                .view
+                .path
+                .last()
+                .is_some_and(|s| s.action.name == "check");
+        let boxes = self.usable.iter().filter(|(_, e)| is_box(e));
+        if anew {
+            return boxes.map(|(index, _)| *index).find(ticked);
+        }
+        extremes
+            .iter()
+            .filter(|(_, gain)| **gain >= 2.0)
+            .map(|(index, _)| *index)
+            .find(ticked)
     }
 
     // --- fields ---------------------------------------------------------------------------------
@@ -587,7 +611,7 @@ impl<'a> Page<'a> {
                 }
                 let base = if best >= 2.0 { 0.6 } else { 1.2 };
                 // Where the object is reached there is nothing to search for.
-                let there = self.reached(&[]) >= 0.6 && !echoes(self.observation);
+                let there = self.reached(&[]) >= 0.8 && !echoes(self.observation);
                 let again = 0.4 * count(searched.len());
                 let score = base - again - 0.5 * count(i) - if there { 1.0 } else { 0.0 };
                 out.push(fill(field, query, can_submit, score));
@@ -691,13 +715,7 @@ impl<'a> Page<'a> {
             .iter()
             .any(|w| self.goal.terms.iter().any(|t| t == w));
         let extremes = self.extremes();
-        // The extreme one is chosen already.
-        let settled = extremes.iter().any(|(index, gain)| {
-            *gain >= 2.0
-                && self.observation.elements[*index]
-                    .states
-                    .contains(&ElementState::Checked)
-        });
+        let settled = self.settled(&extremes).is_some();
         let mut places: BTreeMap<&str, usize> = BTreeMap::new();
         let mut out = Vec::new();
         for (index, element) in self.usable.iter().filter(|(_, e)| is_box(e)) {
@@ -796,7 +814,8 @@ impl<'a> Page<'a> {
             return Vec::new();
         }
         let extremes = self.extremes();
-        let form = self.form_button();
+        let ready = || Some((self.button_near(self.settled(&extremes)?)?, true));
+        let form = self.form_button().or_else(ready);
         let waiting = self.waiting();
         let unfolds = ["expand", "unfold", "collapsible", "section"]
             .iter()
@@ -848,6 +867,9 @@ impl<'a> Page<'a> {
                 if let Some((_, now)) = own {
                     score += if now { 2.0 } else { 1.0 };
                     "the button of what was filled in".clone_into(&mut why);
+                }
+                if own.is_none() && self.searches_only(*index, element) {
+                    score -= 2.0;
                 }
                 if let (Some(top), true) = (
                     pending,
@@ -901,7 +923,7 @@ impl<'a> Page<'a> {
             (_, true) => 1.0,
             _ => 0.0,
         };
-        if score > 0.0 && self.goal.terms.iter().any(|t| *t == element.role) {
+        if score > 0.0 && self.goal.terms.contains(&element.role) {
             score += 0.3;
         }
         // Quoted things are pressed in their order.
@@ -963,6 +985,12 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// Whether a button only sends a search field that holds nothing new.
+    fn searches_only(&self, index: usize, element: &Element) -> bool {
+        let before = self.usable.iter().rev().find(|(i, _)| *i < index);
+        element.role == "button" && before.is_some_and(|(_, e)| is_search(e))
+    }
+
     /// What an element gains by the row it stands in: for a link the texts after it, for a button
     /// those before its group.
     fn row(&self, index: usize, element: &Element) -> f64 {
@@ -1003,7 +1031,8 @@ impl<'a> Page<'a> {
         if hits == 0 {
             return 0.0;
         }
-        0.3 + 1.2 * count(hits) / count(open.len())
+        let base = if element.role == "link" { 0.8 } else { 0.3 };
+        base + 1.2 * count(hits) / count(open.len())
     }
 
     /// Where in the goal the element is first mentioned, 0 at its start, 1 at its end or nowhere.
@@ -1071,7 +1100,10 @@ impl<'a> Page<'a> {
         } else if named {
             (0.2, "something may be done")
         } else {
-            (0.9, "something was done and nothing else overlaps")
+            (
+                0.2 + 0.7 * about,
+                "something was done and nothing else overlaps",
+            )
         };
         let arguments = match (&argument, required(spec)) {
             (Some(name), true) => json!({ name: "done" }),
@@ -1205,6 +1237,13 @@ fn target_is_button(target: Option<&str>) -> bool {
 
 /// Which one the goal means by an ordinal ("the 2nd checkbox"), counted from 1.
 fn ordinal(phrase: &str, role: &str) -> Option<usize> {
+    const ORDINALS: &[&[&str]] = &[
+        &["1st", "first"],
+        &["2nd", "second"],
+        &["3rd", "third"],
+        &["4th", "fourth"],
+        &["5th", "fifth"],
+    ];
     let kinds: &[&str] = match role {
         "checkbox" => &["checkbox", "check box"],
         "radio" => &["radio"],
@@ -1216,13 +1255,6 @@ fn ordinal(phrase: &str, role: &str) -> Option<usize> {
         }
         _ => return None,
     };
-    const ORDINALS: &[&[&str]] = &[
-        &["1st", "first"],
-        &["2nd", "second"],
-        &["3rd", "third"],
-        &["4th", "fourth"],
-        &["5th", "fifth"],
-    ];
     ORDINALS
         .iter()
         .position(|names| {
