@@ -451,7 +451,11 @@ async fn browser_restores_live_or_by_replay_and_proves_it() {
     assert!(again.text.contains("value=\"kept\""), "{}", again.text);
     let home = b.env.restore(&root, &b.cx).await.unwrap();
     assert_eq!((home.rung, home.actions), (Rung::Document, 0));
-    assert_eq!(b.pages.requests(), ["GET /", "GET /next"], "no restore reached the server");
+    assert_eq!(
+        b.pages.requests(),
+        ["GET /", "GET /next"],
+        "no restore reached the server"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -463,7 +467,12 @@ async fn browser_restores_storage_cookies_and_what_was_fetched() {
         let n = 0;
         async function more() { n++; sessionStorage.n = n; show(await (await fetch('/data')).text() + n); }
         show('start');</script>"#;
-    let mut b = open(&[("/", page), ("/data", "one"), ("/away", "<title>Away</title><a href=/>Back</a>")]).await;
+    let mut b = open(&[
+        ("/", page),
+        ("/data", "one"),
+        ("/away", "<title>Away</title><a href=/>Back</a>"),
+    ])
+    .await;
     b.click("Away").await;
     b.click("Back").await;
     b.click("More").await;
@@ -481,7 +490,10 @@ async fn browser_restores_storage_cookies_and_what_was_fetched() {
     assert_eq!(b.pages.requests().len(), before, "answered from the log");
     b.click("More").await;
     let on = b.text().await;
-    assert!(on.contains("other3"), "the restored page is live again: {on}");
+    assert!(
+        on.contains("other3"),
+        "the restored page is live again: {on}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -489,23 +501,33 @@ async fn browser_puts_the_server_back_with_the_page() {
     let world = BrowserWorld::new(
         config(),
         Arc::new(DemoSite::new()),
-        "/product/harbour-mug",
+        "/product/brass-desk-lamp",
         Writes::Checkpoint,
         None,
     );
     let cx = Cx::default();
     let mut env = world.open(Seed(1), &cx).await.unwrap();
-    let cart = Query::Sql { statement: "select product, qty from cart where who = 'guest'".to_owned() };
+    let cart = Query::Sql {
+        statement: "select product, qty from cart where who = 'guest'".to_owned(),
+    };
     let seen = env.observe(&cx).await.unwrap();
     let empty = env.snapshot(&cx).await.unwrap();
     let add = Action::new("click", json!({"ref": reference(&seen, "Add to cart")}));
     let step = env.act(&add, &cx).await.unwrap();
-    assert!(matches!(&step, Step::Done { effects, .. } if effects.len() == 1), "{step:?}");
+    assert!(
+        matches!(&step, Step::Done { effects, .. } if effects.len() == 1),
+        "{step:?}"
+    );
     env.observe(&cx).await.unwrap();
     let full = env.snapshot(&cx).await.unwrap();
     let after = env.query(&cart, &cx).await.unwrap();
-    assert_eq!(after, json!([["harbour-mug", 1]]));
-    for (state, rows) in [(&empty, json!([])), (&full, after.clone()), (&empty, json!([])), (&full, after)] {
+    assert_eq!(after, json!([["brass-desk-lamp", 1]]));
+    for (state, rows) in [
+        (&empty, json!([])),
+        (&full, after.clone()),
+        (&empty, json!([])),
+        (&full, after),
+    ] {
         let restored = env.restore(state, &cx).await.unwrap();
         assert_eq!(restored.rung, Rung::Document, "{restored:?}");
         assert_eq!(env.query(&cart, &cx).await.unwrap(), rows);
@@ -516,20 +538,25 @@ async fn browser_puts_the_server_back_with_the_page() {
 async fn browser_never_takes_another_state_for_the_one_it_saved() {
     // A write was sent, and nobody can say what it did to the server: the recorded responses are
     // not enough then, the path is walked again.
-    let page = format!("{COUNTER}<button onclick=\"fetch('/touch', {{method: 'POST'}})\">Touch</button>");
+    let page =
+        format!("{COUNTER}<button onclick=\"fetch('/touch', {{method: 'POST'}})\">Touch</button>");
     let mut b = open(&[("/", &page), ("/next", "<title>Next</title>here")]).await;
     b.click("Touch").await;
     b.click("Next").await;
     b.observe().await;
     let next = b.env.snapshot(&b.cx).await.unwrap();
-    b.pages.add("/next", Answer::html("<title>Next</title>changed"));
+    b.pages
+        .add("/next", Answer::html("<title>Next</title>changed"));
     b.act("back", json!({})).await;
     let error = b.env.restore(&next, &b.cx).await.unwrap_err();
     assert!(matches!(error, RestoreError::Diverged { .. }), "{error}");
     let touch = "<title>Counter</title><button onclick=\"fetch('/touch', {method: 'POST'})\">Touch</button>";
     b.pages.add("/", Answer::html(touch));
     let error = b.env.restore(&next, &b.cx).await.unwrap_err();
-    assert!(error.to_string().contains("there is no link \"Next\" now"), "{error}");
+    assert!(
+        error.to_string().contains("there is no link \"Next\" now"),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
