@@ -57,6 +57,19 @@ impl Shop {
         refill(&mut self.lock())
     }
 
+    /// A copy of the present state.
+    pub(super) fn save(&self) -> Result<Mutex<Connection>, String> {
+        let mut kept = Connection::open_in_memory().map_err(|error| error.to_string())?;
+        copy(&self.lock(), &mut kept)?;
+        Ok(Mutex::new(kept))
+    }
+
+    /// Puts a saved state back.
+    pub(super) fn load(&self, kept: &Mutex<Connection>) -> Result<(), String> {
+        let kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+        copy(&kept, &mut self.lock())
+    }
+
     /// Stops the statement that is running, if one is.
     pub(super) fn interrupt(&self) {
         self.interrupt.interrupt();
@@ -65,11 +78,16 @@ impl Shop {
 
 /// Copies the pristine database over this one.
 fn refill(db: &mut Connection) -> Result<(), String> {
-    let words = |error: rusqlite::Error| error.to_string();
     let source = seed::pristine()?
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
-    let backup = Backup::new(&source, db).map_err(words)?;
+    copy(&source, db)
+}
+
+/// Copies one database over another, with SQLite's online backup.
+fn copy(source: &Connection, db: &mut Connection) -> Result<(), String> {
+    let words = |error: rusqlite::Error| error.to_string();
+    let backup = Backup::new(source, db).map_err(words)?;
     match backup.step(-1).map_err(words)? {
         rusqlite::backup::StepResult::Done => Ok(()),
         other => Err(format!("the copy stopped with {other:?}")),

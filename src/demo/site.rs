@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,7 +15,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::shop::{Shop, router};
 use crate::context::Cx;
-use crate::env::{Site, SiteError, SiteInstance};
+use crate::env::{Site, SiteError, SiteInstance, SiteState};
 
 /// How long an evaluator's statement may take.
 const SQL_LIMIT: Duration = Duration::from_secs(5);
@@ -106,6 +106,27 @@ impl SiteInstance for DemoInstance {
             verb: "reset",
             reason,
         })
+    }
+
+    async fn save(&self, _cx: &Cx) -> Result<Option<SiteState>, SiteError> {
+        let saved = self.shop.save();
+        let failed = |reason| SiteError::Failed {
+            verb: "save its state",
+            reason,
+        };
+        Ok(Some(SiteState(Arc::new(saved.map_err(failed)?))))
+    }
+
+    async fn load(&self, state: &SiteState, _cx: &Cx) -> Result<(), SiteError> {
+        let failed = |reason: String| SiteError::Failed {
+            verb: "load a saved state",
+            reason,
+        };
+        let kept = state
+            .0
+            .downcast_ref::<Mutex<Connection>>()
+            .ok_or_else(|| failed("it is another site's".to_owned()))?;
+        self.shop.load(kept).map_err(failed)
     }
 
     async fn sql(&self, statement: &str, cx: &Cx) -> Result<Value, SiteError> {

@@ -19,7 +19,7 @@ mod world;
 pub mod browser;
 pub mod sim;
 
-pub use site::{FixedSite, Site, SiteError, SiteInstance};
+pub use site::{FixedSite, Site, SiteError, SiteInstance, SiteState};
 pub use world::{
     ActError, CloseError, Environment, Fault, ObserveError, OpenError, QueryError, RestoreError,
     SnapshotError, World,

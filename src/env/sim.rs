@@ -657,7 +657,9 @@ impl Environment for SimEnv {
         let mut common = self.shared.common();
         match rung {
             Rung::Live => common.stats.lives += 1,
-            Rung::Copy | Rung::Replay => common.stats.copies += 1,
+            Rung::Copy | Rung::Document | Rung::DocumentSettled | Rung::Replay => {
+                common.stats.copies += 1;
+            }
         }
         Ok(Restored {
             rung,

@@ -1,5 +1,8 @@
 //! Sites: the servers behind web environments, and how to get one to oneself.
 
+use std::any::Any;
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use serde_json::Value;
 
@@ -29,8 +32,29 @@ pub trait SiteInstance: Send + Sync {
     /// Puts the server back to the state in which it was leased.
     async fn reset(&self, cx: &Cx) -> Result<(), SiteError>;
 
+    /// The server's present state, to be put back by [`SiteInstance::load`] on any instance of the
+    /// site; `None` if it cannot be saved.
+    async fn save(&self, _cx: &Cx) -> Result<Option<SiteState>, SiteError> {
+        Ok(None)
+    }
+
+    /// Puts the server into a saved state.
+    async fn load(&self, _state: &SiteState, _cx: &Cx) -> Result<(), SiteError> {
+        Err(SiteError::Unsupported("load a saved state"))
+    }
+
     /// One read-only SQL statement on the server's own database; rows as arrays.
     async fn sql(&self, statement: &str, cx: &Cx) -> Result<Value, SiteError>;
+}
+
+/// A saved state of a site's server; cheap to clone. What is inside is the site's own.
+#[derive(Clone)]
+pub struct SiteState(pub Arc<dyn Any + Send + Sync>);
+
+impl std::fmt::Debug for SiteState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SiteState")
+    }
 }
 
 /// Why a site could not serve.

@@ -162,6 +162,8 @@ pub(super) fn part_word(part: FailurePart) -> &'static str {
 pub(super) fn rung_word(rung: Rung) -> &'static str {
     match rung {
         Rung::Live => "live",
+        Rung::Document => "document",
+        Rung::DocumentSettled => "document, settled",
         Rung::Replay => "replay",
         Rung::Copy => "copy",
     }

@@ -42,6 +42,11 @@ pub struct Snapshot {
 pub enum Rung {
     /// The state was still live and unused.
     Live,
+    /// The last document was loaded again in a fresh context from recorded responses, and the
+    /// actions since were repeated without waiting between them. No request reached a server.
+    Document,
+    /// The same, waiting for rest after each action.
+    DocumentSettled,
     /// The path was replayed from the root in a fresh context.
     Replay,
     /// A value copy (in-memory environments).

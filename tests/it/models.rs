@@ -352,7 +352,7 @@ async fn a_huge_body_is_not_read_to_its_end() {
 async fn a_reply_that_never_comes_is_a_timeout_and_not_repeated() {
     let (script, config) = serve([Reply::Hang]).await;
     let config = OpenAiConfig {
-        timeout_ms: 50,
+        timeout_ms: 2_000,
         ..config
     };
     let error = client(config)

@@ -6,25 +6,29 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
+use chromiumoxide_cdp::cdp::browser_protocol::network::Cookie;
 use chromiumoxide_cdp::cdp::browser_protocol::page::{
-    CaptureScreenshotFormat, CaptureScreenshotParams,
+    AddScriptToEvaluateOnNewDocumentParams, CaptureScreenshotFormat, CaptureScreenshotParams,
+    RemoveScriptToEvaluateOnNewDocumentParams, ScriptIdentifier,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::act::Refusal;
 use super::actions::{self, Verb};
 use super::connection::CdpError;
-use super::lane::Lane;
+use super::lane::{Lane, Traffic};
 use super::launch::Chromium;
+use super::netlog::NetLog;
 use super::observe::{Found, FrameAddress, Page};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use super::world::Shared;
 use crate::context::{Cx, Interrupted};
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
-    SiteInstance, SnapshotError,
+    SiteInstance, SiteState, SnapshotError,
 };
 use crate::types::{
     Action, ActionSpec, Notice, NoticeKind, Observation, Query, Rejection, Restored, Rung, Seed,
@@ -57,6 +61,10 @@ pub struct Browser {
     answer: Option<String>,
     terminal: bool,
     pending: Vec<Notice>,
+    /// The document that the page is in.
+    document: Entered,
+    /// A lane that is ready for the next restore.
+    warm: Option<JoinHandle<Result<Lane, CdpError>>>,
     /// The id of the live state; `None` while it is unknown (an action is under way or was cut).
     at: Option<u64>,
 }
@@ -80,6 +88,39 @@ struct Saved {
     /// References of the interactive elements, in document order.
     refs: Vec<u32>,
     path: Vec<Trodden>,
+}
+
+/// The document that a page is in.
+#[derive(Debug, Clone, Default)]
+struct Entered {
+    loader: String,
+    /// How many actions of the path came before it.
+    before: usize,
+    /// The first reference that was free when it was entered.
+    first: u32,
+    /// The storage it found, where a restore put it there.
+    storage: Option<Value>,
+}
+
+/// What restoring a state from its last document needs. Kept beside the state, not in the log: it
+/// serves this run only.
+pub(super) struct Kept {
+    /// The lane's responses until here.
+    log: NetLog,
+    /// URL of the document, by logical origin.
+    url: String,
+    document: Entered,
+    cookies: Vec<Cookie>,
+    /// The server's state, where the site can save it.
+    server: Option<SiteState>,
+}
+
+/// How a restore from the last document ended.
+enum FromDocument {
+    /// There, after so many actions.
+    Reached(u32),
+    /// Somewhere else, or nowhere.
+    Missed(String),
 }
 
 /// What every verb's error is made from.
@@ -159,6 +200,8 @@ impl Browser {
             answer: None,
             terminal: false,
             pending: Vec::new(),
+            document: Entered::default(),
+            warm: None,
             at: None,
         };
         browser.start(cx).await?;
@@ -194,9 +237,19 @@ impl Browser {
                 "it gave no document (a download, or an empty answer)".to_owned(),
             ));
         }
+        self.enter_document();
+        self.begin_episode(cx).await
+    }
+
+    /// Begins the page's own episode, where it has one.
+    async fn begin_episode(&mut self, cx: &Cx) -> Result<(), OpenError> {
         let world = Arc::clone(&self.world);
         let Some(episode) = &world.episode else {
             return Ok(());
+        };
+        let failed = |reason: String| OpenError::Start {
+            url: world.start_path.clone(),
+            reason,
         };
         if self.poll(&episode.ready, cx).await? == Value::Null {
             return Err(failed("its episode did not become ready".to_owned()));
@@ -231,6 +284,20 @@ impl Browser {
         self.lane
             .evaluate(&session, None, script, EPISODE_LIMIT * 2, cx)
             .await
+    }
+
+    /// Notes the document that the page is in now, if it is another one than before.
+    fn enter_document(&mut self) {
+        let loader = self.lane.lock().document.as_ref().map(|d| d.loader.clone());
+        if let Some(loader) = loader.filter(|loader| *loader != self.document.loader) {
+            let (before, first) = (self.path.len(), self.next);
+            self.document = Entered {
+                loader,
+                before,
+                first,
+                storage: None,
+            };
+        }
     }
 
     /// Settles; a page that does not come to rest is reported, not waited for.
@@ -312,7 +379,13 @@ impl Browser {
     }
 
     /// One action: carried out, settled, kept on the path. `Err` is the environment's fault.
-    async fn step(&mut self, verb: &Verb, action: &Action, cx: &Cx) -> Result<Step, ScriptError> {
+    async fn step(
+        &mut self,
+        verb: &Verb,
+        action: &Action,
+        settle: bool,
+        cx: &Cx,
+    ) -> Result<Step, ScriptError> {
         let before = self.at.take();
         self.lane.lock().begin_action();
         let target = verb
@@ -332,7 +405,7 @@ impl Browser {
             }
             Err(Refusal::Script(error)) => return Err(error),
         };
-        if !done.terminal {
+        if settle && !done.terminal {
             self.settle(cx).await?;
         }
         self.lane.alive()?;
@@ -347,11 +420,15 @@ impl Browser {
             self.answer.clone_from(&done.answer);
         }
         let wrote = !effects.is_empty();
+        if wrote {
+            self.world.sent_write();
+        }
         self.path.push(Trodden {
             action: action.clone(),
             target,
             wrote,
         });
+        self.enter_document();
         let mut notices = done.notices;
         notices.extend(self.lane.lock().notices.clone());
         Ok(Step::Done {
@@ -388,6 +465,226 @@ impl Browser {
         Ok(page.digest(self.answer.as_deref()) == to.digest)
     }
 
+    /// Keeps what a restore from this document needs. Nothing is kept of a state with several tabs,
+    /// or whose document is not in the log: such a state is restored by replay.
+    async fn keep(&mut self, state: u64, cx: &Cx) -> Result<(), SnapshotError> {
+        if self.world.kept(state).is_some() {
+            return Ok(());
+        }
+        let (log, document) = {
+            let lane = self.lane.lock();
+            let document = lane.document.clone().filter(|_| lane.tabs.len() == 1);
+            let Some(document) = document else {
+                return Ok(());
+            };
+            if lane.log.position(&document.loader).is_none() {
+                return Ok(());
+            }
+            (lane.log.clone(), document)
+        };
+        let mut entered = self.document.clone();
+        if entered.storage.is_none() {
+            let script = format!("(window['{}'] || {{}}).storage || null", self.world.token);
+            let found = self
+                .lane
+                .evaluate(&document.session, None, script, SCRIPT_LIMIT, cx);
+            entered.storage = Some(found.await?);
+        }
+        let server = self.instance.save(cx).await;
+        let kept = Kept {
+            log,
+            url: self.lane.setup.logical(&document.url),
+            document: entered,
+            cookies: self.lane.cookies(cx).await?,
+            server: server.map_err(|error| SnapshotError::Other(error.to_string()))?,
+        };
+        self.world.keep(state, kept);
+        Ok(())
+    }
+
+    /// A fresh lane: the warm one, if it is ready.
+    async fn fresh_lane(&mut self, cx: &Cx) -> Result<Lane, CdpError> {
+        if let Some(warm) = self.warm.take()
+            && let Ok(Ok(lane)) = warm.await
+            && lane.alive().is_ok()
+        {
+            return Ok(lane);
+        }
+        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
+        Lane::create(self.chromium.connection(), setup, cx).await
+    }
+
+    /// Prepares the lane of the next restore while others work.
+    fn warm_up(&mut self, cx: &Cx) {
+        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
+        let connection = self.chromium.connection().clone();
+        // Its own context: this call's deadline is not the lane's.
+        let cx = Cx::new(cx.token().clone());
+        self.warm = Some(tokio::spawn(async move {
+            Lane::create(&connection, setup, &cx).await
+        }));
+    }
+
+    /// Whether no server has moved since the state, or it can be put back.
+    fn server_can_follow(&self, kept: &Kept) -> bool {
+        kept.server.is_some() || self.world.writes == Writes::Hold || !self.world.has_written()
+    }
+
+    /// The document rungs: loads the state's document again in a fresh context, every request
+    /// answered from the log, and repeats the actions since, with or without waiting between them.
+    async fn from_document(
+        &mut self,
+        to: &Snapshot,
+        saved: &Saved,
+        kept: &Kept,
+        settle_each: bool,
+        cx: &Cx,
+    ) -> Result<FromDocument, RestoreError> {
+        self.at = None;
+        let Some(from) = kept.log.position(&kept.document.loader) else {
+            return Ok(FromDocument::Missed(
+                "its document is not in the log".to_owned(),
+            ));
+        };
+        if let Some(server) = &kept.server {
+            let loaded = self.instance.load(server, cx).await;
+            loaded.map_err(|error| RestoreError::Other(error.to_string()))?;
+        }
+        self.lane = self.fresh_lane(cx).await?;
+        self.lane.set_cookies(&kept.cookies, cx).await?;
+        self.lane.lock().traffic = Traffic::Replay {
+            log: kept.log.clone(),
+            from,
+            used: Vec::new(),
+            missed: None,
+        };
+        self.path = saved.path[..kept.document.before.min(saved.path.len())].to_vec();
+        self.document = kept.document.clone();
+        self.next = kept.document.first;
+        (self.answer, self.terminal) = (None, false);
+        self.pending.clear();
+
+        let seeded = self.seed_storage(kept, cx).await?;
+        match self.navigate(&self.lane.setup.real(&kept.url), cx).await {
+            Ok(()) => {}
+            Err(Refusal::Rejected(rejection)) => return Ok(FromDocument::Missed(rejection.reason)),
+            Err(Refusal::Script(error)) => return Err(error.into()),
+        }
+        self.settle(cx).await?;
+        if let Some(script) = seeded {
+            let session = self.lane.session()?;
+            let remove = RemoveScriptToEvaluateOnNewDocumentParams::new(script);
+            self.lane
+                .connection
+                .call(Some(&session), remove, cx)
+                .await?;
+        }
+        if kept.document.before == 0
+            && let Err(error) = self.begin_episode(cx).await
+        {
+            return Ok(FromDocument::Missed(error.to_string()));
+        }
+        let mut page = self.read(cx).await?;
+        let steps = &saved.path[self.path.len()..];
+        for step in steps {
+            let mut action = self.rebased(step);
+            if action.is_err() && !settle_each {
+                // What an earlier action brings about is not there yet.
+                self.settle(cx).await?;
+                self.read(cx).await?;
+                action = self.rebased(step);
+            }
+            let verb = action.and_then(|action| {
+                let verb = actions::parse(&action).map_err(|rejection| rejection.to_string())?;
+                Ok((verb, action))
+            });
+            let (verb, action) = match verb {
+                Ok(found) => found,
+                Err(reason) => return Ok(FromDocument::Missed(reason)),
+            };
+            match self.step(&verb, &action, settle_each, cx).await? {
+                Step::Done { .. } => {}
+                Step::Rejected(rejection) => {
+                    return Ok(FromDocument::Missed(rejection.to_string()));
+                }
+                Step::Held { .. } => {
+                    return Ok(FromDocument::Missed("it would write".to_owned()));
+                }
+            }
+            page = self.read(cx).await?;
+        }
+        if !steps.is_empty() && !settle_each {
+            self.settle(cx).await?;
+            page = self.read(cx).await?;
+        }
+        let missed = match &self.lane.lock().traffic {
+            Traffic::Replay { missed, .. } => missed.clone(),
+            Traffic::Record => None,
+        };
+        if let Some(request) = missed {
+            return Ok(FromDocument::Missed(format!(
+                "no recorded response to {request}"
+            )));
+        }
+        if page.digest(self.answer.as_deref()) != to.digest {
+            return Ok(FromDocument::Missed("it shows another state".to_owned()));
+        }
+        self.go_live(saved, kept, cx).await?;
+        Ok(FromDocument::Reached(
+            u32::try_from(steps.len()).unwrap_or(u32::MAX),
+        ))
+    }
+
+    /// Puts the document's storage in place before its first script.
+    async fn seed_storage(
+        &self,
+        kept: &Kept,
+        cx: &Cx,
+    ) -> Result<Option<ScriptIdentifier>, CdpError> {
+        let Some(storage) = kept.document.storage.as_ref().filter(|s| s.is_object()) else {
+            return Ok(None);
+        };
+        let empty = |part: &str| {
+            storage[part]
+                .as_object()
+                .is_none_or(serde_json::Map::is_empty)
+        };
+        if empty("local") && empty("session") {
+            return Ok(None);
+        }
+        let source = format!(
+            "if (window === top) {{ const kept = {storage}; try {{
+                for (const k in kept.local) localStorage.setItem(k, kept.local[k]);
+                for (const k in kept.session) sessionStorage.setItem(k, kept.session[k]);
+            }} catch {{}} }}"
+        );
+        let session = self.lane.session()?;
+        let params = AddScriptToEvaluateOnNewDocumentParams::new(source);
+        let added = self
+            .lane
+            .connection
+            .call(Some(&session), params, cx)
+            .await?;
+        Ok(Some(added.identifier))
+    }
+
+    /// The restored page goes on with the real network, as the state it stands for.
+    async fn go_live(&mut self, saved: &Saved, kept: &Kept, cx: &Cx) -> Result<(), ScriptError> {
+        self.lane.set_cookies(&kept.cookies, cx).await?;
+        {
+            let mut lane = self.lane.lock();
+            lane.traffic = Traffic::Record;
+            lane.log = kept.log.clone();
+            // The log knows the document by the loader it had when it was recorded.
+            if let Some(document) = &mut lane.document {
+                document.loader.clone_from(&kept.document.loader);
+            }
+        }
+        self.document = kept.document.clone();
+        self.path.clone_from(&saved.path);
+        self.rebind(saved, cx).await
+    }
+
     /// Last rung: a fresh context, the server put back, the path walked again.
     async fn replay(&mut self, to: &Snapshot, saved: &Saved, cx: &Cx) -> Result<u32, RestoreError> {
         self.at = None;
@@ -407,9 +704,9 @@ impl Browser {
                 .await
                 .map_err(|e| RestoreError::Other(e.to_string()))?;
         }
-        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
-        self.lane = Lane::create(self.chromium.connection(), setup, cx).await?;
+        self.lane = self.fresh_lane(cx).await?;
         self.path.clear();
+        self.document = Entered::default();
         self.next = 1;
         (self.answer, self.terminal) = (None, false);
         self.pending.clear();
@@ -431,7 +728,7 @@ impl Browser {
                 .map_err(|detail| diverged(here, detail))?;
             let verb = actions::parse(&action)
                 .map_err(|rejection| diverged(here, rejection.to_string()))?;
-            match self.step(&verb, &action, cx).await? {
+            match self.step(&verb, &action, true, cx).await? {
                 Step::Done { .. } => {}
                 Step::Rejected(rejection) => return Err(diverged(here, rejection.to_string())),
                 Step::Held { .. } => {
@@ -547,7 +844,7 @@ impl Environment for Browser {
         if self.items.is_empty() && verb.target().is_some() {
             self.read(cx).await?;
         }
-        match self.step(&verb, action, cx).await {
+        match self.step(&verb, action, true, cx).await {
             Ok(step) => Ok(step),
             Err(error) => {
                 let dead = self.lane.lock().dead.clone();
@@ -571,6 +868,7 @@ impl Environment for Browser {
                 .collect(),
             path: self.path.clone(),
         };
+        self.keep(state, cx).await?;
         let data =
             serde_json::to_value(saved).map_err(|error| SnapshotError::Other(error.to_string()))?;
         Ok(Snapshot {
@@ -595,8 +893,39 @@ impl Environment for Browser {
             }
             mismatches += 1;
         }
+        let kept = self
+            .world
+            .kept(saved.state)
+            .filter(|kept| self.server_can_follow(kept));
+        let rungs = [(Rung::Document, false), (Rung::DocumentSettled, true)];
+        for (rung, settle_each) in rungs {
+            let Some(kept) = &kept else { break };
+            if settle_each && kept.document.before == saved.path.len() {
+                break;
+            }
+            let reason = match self.from_document(to, &saved, kept, settle_each, cx).await {
+                Ok(FromDocument::Reached(actions)) => {
+                    self.at = Some(saved.state);
+                    self.warm_up(cx);
+                    return Ok(Restored {
+                        rung,
+                        mismatches,
+                        actions,
+                        ms: ms(begun),
+                    });
+                }
+                Ok(FromDocument::Missed(reason)) => reason,
+                Err(error @ (RestoreError::Interrupted(_) | RestoreError::Lost(_))) => {
+                    return Err(error);
+                }
+                Err(error) => error.to_string(),
+            };
+            tracing::info!(?rung, reason, "a restore took the next rung");
+            mismatches += 1;
+        }
         let actions = self.replay(to, &saved, cx).await?;
         self.at = Some(saved.state);
+        self.warm_up(cx);
         Ok(Restored {
             rung: Rung::Replay,
             mismatches,

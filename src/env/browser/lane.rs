@@ -16,15 +16,20 @@ use chromiumoxide_cdp::cdp::browser_protocol::emulation::{
     SetDeviceMetricsOverrideParams, SetFocusEmulationEnabledParams,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
-    ContinueRequestParams, EnableParams as FetchEnable, FulfillRequestParams, RequestPattern,
+    ContinueRequestParams, ContinueResponseParams, EnableParams as FetchEnable, FailRequestParams,
+    FulfillRequestParams, GetResponseBodyParams, HeaderEntry, RequestPattern, RequestStage,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::inspector::EnableParams as InspectorEnable;
 use chromiumoxide_cdp::cdp::browser_protocol::network::{
-    EnableParams as NetworkEnable, SetBypassServiceWorkerParams,
+    Cookie, CookieParam, EnableParams as NetworkEnable, ErrorReason, SetBypassServiceWorkerParams,
+    TimeSinceEpoch,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::page::{
     AddScriptToEvaluateOnNewDocumentParams, EnableParams as PageEnable,
     HandleJavaScriptDialogParams,
+};
+use chromiumoxide_cdp::cdp::browser_protocol::storage::{
+    ClearCookiesParams, GetCookiesParams, SetCookiesParams,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::target::{
     CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
@@ -38,6 +43,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::connection::{CALL_LIMIT, CdpError, Connection, Event, auto_attach};
+use super::netlog::{Answer, MAX_ANSWER, NetLog};
 use super::world::DialogPolicy;
 use crate::context::{Cx, Interrupted};
 use crate::types::{Effect, EffectKind, Notice, NoticeKind};
@@ -164,8 +170,42 @@ pub(super) struct LaneState {
     pub dead: Option<String>,
     /// The data of a drag that the browser handed over (HTML5 drag and drop).
     pub drag: Option<Value>,
+    /// Whether requests go to the network or are answered from a log.
+    pub traffic: Traffic,
+    /// Responses of this lane's documents.
+    pub log: NetLog,
+    /// The active tab's document.
+    pub document: Option<Document>,
     /// Set while the environment itself opens a tab, so that it is not reported.
     expect_tab: bool,
+}
+
+/// The main frame's document of a tab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Document {
+    pub session: String,
+    /// Real URL, without fragment.
+    pub url: String,
+    /// Its loader, which is also the id of its request.
+    pub loader: String,
+}
+
+/// What becomes of requests.
+#[derive(Debug, Default)]
+pub(super) enum Traffic {
+    /// They go to the network; what comes back is kept in the lane's log.
+    #[default]
+    Record,
+    /// They are answered from a log; none goes to the network.
+    Replay {
+        log: NetLog,
+        /// Where the restored document's requests begin.
+        from: usize,
+        /// Answers that were given already.
+        used: Vec<bool>,
+        /// The first request that the log could not answer.
+        missed: Option<String>,
+    },
 }
 
 impl LaneState {
@@ -388,6 +428,36 @@ impl Lane {
         .await
     }
 
+    /// The lane's cookies.
+    pub(super) async fn cookies(&self, cx: &Cx) -> Result<Vec<Cookie>, CdpError> {
+        let params = GetCookiesParams {
+            browser_context_id: Some(BrowserContextId::new(self.context.clone())),
+        };
+        Ok(self.connection.call(None, params, cx).await?.cookies)
+    }
+
+    /// Replaces all of the lane's cookies.
+    pub(super) async fn set_cookies(&self, cookies: &[Cookie], cx: &Cx) -> Result<(), CdpError> {
+        let context = || Some(BrowserContextId::new(self.context.clone()));
+        let clear = self.connection.send(
+            None,
+            ClearCookiesParams {
+                browser_context_id: context(),
+            },
+        );
+        let params = SetCookiesParams {
+            cookies: cookies.iter().map(cookie_param).collect(),
+            browser_context_id: context(),
+        };
+        // The protocol refuses an empty list.
+        let set = (!cookies.is_empty()).then(|| self.connection.send(None, params));
+        clear.reply(CALL_LIMIT, cx).await?;
+        match set {
+            Some(set) => set.reply(CALL_LIMIT, cx).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
     /// An error if the lane's browser or renderer is gone.
     pub(super) fn alive(&self) -> Result<(), CdpError> {
         match self.lock().dead {
@@ -410,6 +480,18 @@ impl Lane {
             return Err(gone());
         }
         state.active().map(|(id, _)| id.to_owned()).ok_or_else(gone)
+    }
+}
+
+fn cookie_param(cookie: &Cookie) -> CookieParam {
+    CookieParam {
+        domain: Some(cookie.domain.clone()),
+        path: Some(cookie.path.clone()),
+        secure: Some(cookie.secure),
+        http_only: Some(cookie.http_only),
+        same_site: cookie.same_site.clone(),
+        expires: (!cookie.session).then(|| TimeSinceEpoch::new(cookie.expires)),
+        ..CookieParam::new(cookie.name.clone(), cookie.value.clone())
     }
 }
 
@@ -542,6 +624,22 @@ struct RequestEvent {
     request: RequestBody,
     #[serde(default)]
     r#type: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PausedEvent {
+    request_id: String,
+    request: RequestBody,
+    #[serde(default)]
+    network_id: String,
+    #[serde(default)]
+    resource_type: String,
+    #[serde(default)]
+    response_status_code: Option<i64>,
+    #[serde(default)]
+    response_error_reason: Option<String>,
+    #[serde(default)]
+    response_headers: Vec<HeaderEntry>,
 }
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -700,7 +798,7 @@ impl Follower {
                     held: false,
                 });
             }
-            "Fetch.requestPaused" => self.paused(session, &serde_json::from_str(text)?),
+            "Fetch.requestPaused" => self.paused(session, serde_json::from_str(text)?),
             "Page.javascriptDialogOpening" => self.dialog(session, &serde_json::from_str(text)?),
             "Browser.downloadWillBegin" => self.download(&serde_json::from_str(text)?),
             "Input.dragIntercepted" => {
@@ -820,17 +918,17 @@ impl Follower {
                     ..AddScriptToEvaluateOnNewDocumentParams::new(setup.walk.clone())
                 },
             ));
-            if setup.hold {
-                let all = RequestPattern {
-                    url_pattern: Some("*".to_owned()),
-                    ..Default::default()
-                };
-                let enable = FetchEnable {
-                    patterns: Some(vec![all]),
-                    ..FetchEnable::default()
-                };
-                drop(c.send(session, enable));
-            }
+            let stage = |stage| RequestPattern {
+                url_pattern: Some("*".to_owned()),
+                request_stage: Some(stage),
+                ..Default::default()
+            };
+            let patterns = vec![stage(RequestStage::Request), stage(RequestStage::Response)];
+            let enable = FetchEnable {
+                patterns: Some(patterns),
+                ..FetchEnable::default()
+            };
+            drop(c.send(session, enable));
             if kind == TargetKind::Page {
                 let (width, height) = setup.viewport;
                 drop(c.send(session, SetFocusEmulationEnabledParams::new(true)));
@@ -902,6 +1000,14 @@ impl Follower {
                 .requests
                 .retain(|(owner, _), r| owner != id || r.loader == frame.loader_id);
         }
+        let main = frame.id == session.main_frame() && session.kind == TargetKind::Page;
+        if main && state.active.as_deref() == Some(id) {
+            state.document = Some(Document {
+                session: id.to_owned(),
+                url: session.url.clone(),
+                loader: frame.loader_id.clone(),
+            });
+        }
         let known = session.frame(&frame.id);
         known.url = url;
         if frame.parent_id.is_some() {
@@ -932,7 +1038,8 @@ impl Follower {
         );
         let local = url.starts_with("data:") || url.starts_with("blob:");
         let mut state = self.shared.lock();
-        if !self.setup.hold && !local && !safe_method(&event.request.method) {
+        let live = matches!(state.traffic, Traffic::Record);
+        if live && !self.setup.hold && !local && !safe_method(&event.request.method) {
             let effect = self.effect(&event.request, false);
             state.effects.push(effect);
         }
@@ -962,25 +1069,151 @@ impl Follower {
         }
     }
 
-    /// The guard: what may change a server does not leave. A 204 keeps the page in place, also for
-    /// a form's navigation (a refused document would replace it by an error page).
-    fn paused(&self, session: Option<&str>, event: &RequestEvent) {
+    /// Every request passes here, before it leaves and when its response is there.
+    fn paused(&self, session: Option<&str>, event: PausedEvent) {
         let id = event.request_id.clone();
-        if safe_method(&event.request.method) {
+        if event.response_status_code.is_some() || event.response_error_reason.is_some() {
+            self.response(session, event);
+            return;
+        }
+        let url = self.setup.logical(&event.request.url);
+        let method = event.request.method.as_str();
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        if let Traffic::Replay {
+            log,
+            from,
+            used,
+            missed,
+        } = &mut state.traffic
+        {
+            let answer = log.answer(*from, used, method, &url);
+            if answer.is_none() && self.setup.hold && !safe_method(method) {
+                // It was held then, too.
+                drop(guard);
+                drop(
+                    self.connection
+                        .send(session, FulfillRequestParams::new(id, 204)),
+                );
+                return;
+            }
+            if answer.is_none() {
+                missed.get_or_insert(format!("{method} {url}"));
+            }
+            drop(guard);
+            self.replayed(session, id, answer.as_deref());
+            return;
+        }
+        if safe_method(method) || !self.setup.hold {
+            state.log.asked(&event.network_id, method, &url);
+            drop(guard);
             drop(
                 self.connection
                     .send(session, ContinueRequestParams::new(id)),
             );
             return;
         }
-        let effect = self.effect(&event.request, true);
-        self.shared.lock().effects.push(effect);
-        let empty = base64::engine::general_purpose::STANDARD.encode("");
+        // The guard: what may change a server does not leave. A 204 keeps the page in place, also
+        // for a form's navigation (a refused document would replace it by an error page).
+        state.effects.push(self.effect(&event.request, true));
+        drop(guard);
+        drop(
+            self.connection
+                .send(session, FulfillRequestParams::new(id, 204)),
+        );
+    }
+
+    /// Answers a repeated request. One that the log does not hold is broken off: the restore then
+    /// takes another way.
+    fn replayed(&self, session: Option<&str>, id: String, answer: Option<&Answer>) {
+        let Some(answer) = answer else {
+            let aborted = FailRequestParams::new(id, ErrorReason::Aborted);
+            drop(self.connection.send(session, aborted));
+            return;
+        };
         let answer = FulfillRequestParams {
-            body: Some(empty.into()),
-            ..FulfillRequestParams::new(id, 204)
+            response_headers: Some(answer.headers.clone()),
+            body: Some(answer.body.clone().into()),
+            ..FulfillRequestParams::new(id, answer.status)
         };
         drop(self.connection.send(session, answer));
+    }
+
+    /// Keeps a response and lets it through. Streams and very large ones pass unkept.
+    fn response(&self, session: Option<&str>, event: PausedEvent) {
+        let connection = self.connection.clone();
+        let session = session.map(str::to_owned);
+        let header = |name: &str| {
+            let found = event
+                .response_headers
+                .iter()
+                .find(|h| h.name.eq_ignore_ascii_case(name));
+            found.map(|h| h.value.as_str())
+        };
+        let length = header("content-length").and_then(|v| v.parse::<usize>().ok());
+        let stream = matches!(
+            event.resource_type.as_str(),
+            "EventSource" | "Media" | "WebSocket"
+        ) || header("content-type")
+            .is_some_and(|kind| kind.starts_with("text/event-stream"))
+            || header("content-disposition").is_some_and(|how| how.starts_with("attachment"));
+        let status = event.response_status_code.unwrap_or(0);
+        let redirect = (300..400).contains(&status) && header("location").is_some();
+        let keep = status > 0 && !stream && length.unwrap_or(0) <= MAX_ANSWER;
+        let url = self.setup.logical(&event.request.url);
+        let (shared, origin) = (Arc::clone(&self.shared), Arc::clone(&self.setup));
+        tokio::spawn(async move {
+            let session = session.as_deref();
+            let id = event.request_id;
+            let mut body = keep.then(String::new);
+            if keep && !redirect && status != 204 && status != 304 {
+                let call = connection.send(session, GetResponseBodyParams::new(id.clone()));
+                body = call
+                    .reply(CALL_LIMIT, &Cx::default())
+                    .await
+                    .ok()
+                    .map(|reply| {
+                        if reply.base64_encoded {
+                            reply.body
+                        } else {
+                            base64::engine::general_purpose::STANDARD.encode(reply.body)
+                        }
+                    });
+            }
+            if let Some(body) = body {
+                // The body is kept decoded; cookies are restored on their own.
+                const DROPPED: [&str; 4] = [
+                    "content-encoding",
+                    "content-length",
+                    "transfer-encoding",
+                    "set-cookie",
+                ];
+                let mut headers = event.response_headers;
+                headers.retain(|h| !DROPPED.contains(&h.name.to_ascii_lowercase().as_str()));
+                for header in &mut headers {
+                    if header.name.eq_ignore_ascii_case("location") {
+                        // By path where it can be: another lane's server has another port.
+                        let logical = origin.logical(&header.value);
+                        let path = logical.strip_prefix(&origin.origin.1);
+                        if let Some(path) = path.filter(|path| path.starts_with('/')) {
+                            header.value = path.to_owned();
+                        }
+                    }
+                }
+                let answer = Answer {
+                    status,
+                    headers,
+                    body,
+                };
+                shared.lock().log.answered(&event.network_id, &url, answer);
+            }
+            if status > 0 {
+                drop(connection.send(session, ContinueResponseParams::new(id)));
+            } else {
+                // A request that failed has no response to go on with.
+                drop(connection.send(session, ContinueRequestParams::new(id)));
+            }
+        });
     }
 
     fn dialog(&self, session: Option<&str>, event: &DialogEvent) {

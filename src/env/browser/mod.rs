@@ -21,6 +21,7 @@ mod find;
 mod keys;
 mod lane;
 mod launch;
+mod netlog;
 mod observe;
 mod settle;
 mod transport;

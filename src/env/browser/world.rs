@@ -1,15 +1,16 @@
 //! The factory: one Chromium, many lanes.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::environment::Browser;
+use super::environment::{Browser, Kept};
 use super::find::{BrowserBinary, find_browser};
 use super::lane::LaneSetup;
 use super::launch::{Chromium, LaunchError};
@@ -84,12 +85,41 @@ pub(super) struct Shared {
     /// Wall clock of the world's creation, in milliseconds: where every lane's clock starts.
     clock: u64,
     states: AtomicU64,
+    /// What restoring a state from its last document needs, by the state's id.
+    kept: std::sync::Mutex<HashMap<u64, Arc<Kept>>>,
+    /// Whether any lane of this world sent a write: servers that are not ours may then have moved.
+    wrote: AtomicBool,
 }
 
 impl Shared {
     /// An id for one live state of one lane.
     pub(super) fn next_state(&self) -> u64 {
         self.states.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Keeps what a state's restore needs.
+    pub(super) fn keep(&self, state: u64, kept: Kept) {
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(state, Arc::new(kept));
+    }
+
+    /// What was kept of a state.
+    pub(super) fn kept(&self, state: u64) -> Option<Arc<Kept>> {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&state)
+            .cloned()
+    }
+
+    /// Notes that a write was sent.
+    pub(super) fn sent_write(&self) {
+        self.wrote.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether a write was ever sent.
+    pub(super) fn has_written(&self) -> bool {
+        self.wrote.load(Ordering::SeqCst)
     }
 
     /// What a new lane does to its pages.
@@ -158,6 +188,8 @@ impl BrowserWorld {
             logical: site.logical_origin().to_owned(),
             clock,
             states: AtomicU64::new(1),
+            kept: std::sync::Mutex::default(),
+            wrote: AtomicBool::new(false),
         };
         Self {
             shared: Arc::new(shared),

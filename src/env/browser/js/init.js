@@ -35,6 +35,12 @@
     Real.prototype.constructor = window.Date;
   }
 
+  // --- storage as the document found it: what a restore of this document has to start from
+  const stored = (storage) => {
+    try { return Object.fromEntries(Object.keys(storage()).map((key) => [key, storage().getItem(key)])); } catch { return {}; }
+  };
+  const storage = Object.freeze({ local: stored(() => localStorage), session: stored(() => sessionStorage) });
+
   // --- quiet: no short timer due, no mutation over two frames, no short animation running
   const real = { setTimeout: window.setTimeout, clearTimeout: window.clearTimeout };
   const start = performance.now.bind(performance);
@@ -118,5 +124,5 @@
     if (reacts(event.composedPath()[0])) event.preventDefault();
   }, true);
 
-  Object.defineProperty(window, TOKEN, { value: Object.freeze({ quiet }), enumerable: false });
+  Object.defineProperty(window, TOKEN, { value: Object.freeze({ quiet, storage }), enumerable: false });
 })();
