@@ -532,7 +532,7 @@ impl Browser {
 
     /// The document rungs: loads the state's document again in a fresh context, every request
     /// answered from the log, and repeats the actions since, with or without waiting between them.
-    async fn from_document(
+    async fn restore_document(
         &mut self,
         to: &Snapshot,
         saved: &Saved,
@@ -903,7 +903,10 @@ impl Environment for Browser {
             if settle_each && kept.document.before == saved.path.len() {
                 break;
             }
-            let reason = match self.from_document(to, &saved, kept, settle_each, cx).await {
+            let reason = match self
+                .restore_document(to, &saved, kept, settle_each, cx)
+                .await
+            {
                 Ok(FromDocument::Reached(actions)) => {
                     self.at = Some(saved.state);
                     self.warm_up(cx);

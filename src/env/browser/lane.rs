@@ -1196,7 +1196,7 @@ impl Follower {
                         let logical = origin.logical(&header.value);
                         let path = logical.strip_prefix(&origin.origin.1);
                         if let Some(path) = path.filter(|path| path.starts_with('/')) {
-                            header.value = path.to_owned();
+                            path.clone_into(&mut header.value);
                         }
                     }
                 }
