@@ -803,14 +803,14 @@ async fn browser_runs_the_shops_single_page_app_and_takes_it_back() {
         let seen = env.observe(&cx).await.unwrap();
         states.push((env.snapshot(&cx).await.unwrap(), seen.clone()));
         // The app's own controls come after the page's navigation: take one that is not a link.
-        let control = seen.elements.iter().filter(|e| {
+        let mut control = seen.elements.iter().filter(|e| {
             e.interactive
                 && matches!(e.role.as_str(), "radio" | "button" | "checkbox")
                 && !e
                     .states
                     .contains(&branchline::types::ElementState::Disabled)
         });
-        let Some(target) = control.last() else {
+        let Some(target) = control.next_back() else {
             panic!("no control at step {step}: {}", seen.text)
         };
         let action = Action::new("click", json!({"ref": target.r#ref}));
