@@ -18,7 +18,7 @@ use crate::context::Cx;
 ///
 /// First steps:
 ///   branchline demo                                   a search in the built-in shop, no key needed
-///   branchline run tasks/demo --strategy greedy       all demo tasks, one way only
+///   branchline run demo --strategy greedy             all demo tasks, one way only
 ///   branchline fetch miniwob                          130 pages that nobody here wrote
 ///   branchline run 'miniwob/click-tab?seed=1'         search on one of them
 ///   branchline run TASK --model NAME --base-url URL   with a language model
@@ -65,7 +65,7 @@ struct FetchArgs {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Fetchable {
-    /// `MiniWoB`++ 1.1.0: 130 small task pages (MIT), by pip, checksum pinned.
+    /// MiniWoB++ 1.1.0: 130 small task pages (MIT), by pip, checksum pinned.
     Miniwob,
 }
 
@@ -134,15 +134,30 @@ fn interruptible() -> Cx {
     let token = CancellationToken::new();
     let cancel = token.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_err() {
-            return;
-        }
+        asked_to_stop().await;
         say("\nstopping: the log is being completed (Ctrl-C again to stop at once)");
         cancel.cancel();
-        tokio::signal::ctrl_c().await.ok();
+        asked_to_stop().await;
         std::process::exit(i32::from(Exit::Interrupted.code()));
     });
     Cx::new(token)
+}
+
+/// Waits for Ctrl-C, a termination request or the end of the terminal.
+async fn asked_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let one = |kind: SignalKind| async move {
+        match signal(kind) {
+            Ok(mut stream) => stream.recv().await,
+            // A signal that cannot be watched keeps its default.
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = one(SignalKind::interrupt()) => {}
+        _ = one(SignalKind::terminate()) => {}
+        _ = one(SignalKind::hangup()) => {}
+    }
 }
 
 fn log(verbose: u8) {

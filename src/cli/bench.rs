@@ -61,7 +61,7 @@ struct RoundArgs {
     #[arg(long, default_value_t = 3)]
     runs: usize,
     /// Lanes.
-    #[arg(long, default_value = "1")]
+    #[arg(long, value_name = "1..255", default_value = "1", value_parser = super::run::count)]
     workers: NonZeroU8,
     /// Milliseconds the scripted model takes for a reply.
     #[arg(long, default_value_t = 0)]

@@ -50,10 +50,12 @@ struct ServeArgs {
 /// `branchline demo`.
 pub(super) async fn demo(args: DemoArgs, cx: &Cx) -> Result<Exit, CliError> {
     if let Some(DemoCommand::Serve(ServeArgs { addr })) = args.command {
-        say(&format!("the shop is at http://{addr}/ (Ctrl-C stops it)"));
+        // Said only once it is true; the port is free again before the shop takes it.
+        if std::net::TcpListener::bind(addr).is_ok() {
+            say(&format!("the shop is at http://{addr}/ (Ctrl-C stops it)"));
+        }
         serve(addr, cx.token().clone()).await.map_err(|error| {
-            CliError::new(Exit::Environment, error)
-                .hint("choose another one with --addr 127.0.0.1:PORT")
+            CliError::new(Exit::Environment, error).hint("--addr 127.0.0.1:PORT")
         })?;
         return Ok(Exit::Done);
     }

@@ -105,7 +105,7 @@ impl From<RunError> for CliError {
                 let made = Self::new(Exit::Environment, &error);
                 match hint {
                     Some(hint) => made.hint(hint),
-                    None => made.hint("`branchline doctor` looks at the browser and the site"),
+                    None => made.hint("is the site up, and its address right? `branchline doctor` checks the browser"),
                 }
             }
             RunError::NoGoal => {

@@ -26,7 +26,11 @@ pub(super) struct ReplayArgs {
 
 /// `branchline replay`.
 pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
-    let replay = crate::record::replay(&args.run)?;
+    let run = match args.run.parent() {
+        Some(parent) if args.run.is_file() => parent,
+        _ => args.run.as_path(),
+    };
+    let replay = crate::record::replay(run)?;
     let nodes = replay
         .search
         .as_ref()
@@ -49,7 +53,7 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
             usize::from(rows) * 4
         };
         let colour = std::io::stdout().is_terminal();
-        let words = Words::read(&args.run)?;
+        let words = Words::read(run)?;
         let style = TreeStyle {
             width: columns,
             max_lines,

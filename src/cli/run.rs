@@ -19,13 +19,14 @@ use crate::env::browser::{
 };
 use crate::env::{FixedSite, Site};
 use crate::eval::{Outcome, Table};
+use crate::llm::Price;
 use crate::record::{Recorder, Redactor, RunManifest};
 use crate::report::{About, Mode, Reporter, RunBudget, summary, summary_json};
 use crate::runtime::{FailurePart, Job, RunLimits, RunReport};
 use crate::search::{Budget, Order, SearchConfig, StrategyKind};
 use crate::task::miniwob::MiniwobSite;
 use crate::task::{StartSite, Task, data_dir, load};
-use crate::types::{MicroUsd, Seed, UnitF32};
+use crate::types::{MicroUsd, Seed, UnitF32, Writes};
 
 /// Options of `branchline run`.
 #[derive(Debug, Args)]
@@ -50,22 +51,22 @@ pub(super) struct SearchArgs {
     #[arg(long, value_enum, default_value = "best-first")]
     pub strategy: Strategy,
     /// Candidates per state; for best-of-n also the number of paths.
-    #[arg(long, value_name = "N", default_value = "5")]
+    #[arg(long, value_name = "1..255", default_value = "5", value_parser = count)]
     pub branching: NonZeroU8,
     /// Most actions from the start [default: the task's, else 8].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub depth: Option<u16>,
     /// Most executed actions: the search budget [default: the task's, else 20].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub budget: Option<u32>,
     /// Most seconds of wall time for the search [default: the task's, else none].
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub time: Option<u64>,
     /// Most tokens, prompts and replies together [default: the task's, else none].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub max_tokens: Option<u64>,
     /// Most US dollars, where the model has a known price.
-    #[arg(long, value_name = "USD")]
+    #[arg(long, value_name = "USD", allow_negative_numbers = true)]
     pub max_usd: Option<f64>,
     /// A state valued at least this ends the search.
     #[arg(long, value_name = "0..1", default_value_t = 1.0)]
@@ -74,7 +75,7 @@ pub(super) struct SearchArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
     /// Lanes: environments that work at the same time, and requests in flight.
-    #[arg(long, value_name = "N", default_value = "1")]
+    #[arg(long, value_name = "1..255", default_value = "1", value_parser = count)]
     pub workers: NonZeroU8,
     /// Whether outcomes land in the order they were asked (the same tree every time) or as they
     /// come (faster with several workers; replays from its log all the same).
@@ -105,7 +106,7 @@ pub(super) struct OutputArgs {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Strategy {
-    /// One path, no way back (`ReAct`).
+    /// One path, no way back (ReAct).
     Greedy,
     /// Independent greedy paths; the critic picks.
     BestOfN,
@@ -139,6 +140,12 @@ pub(super) enum Landing {
     Ticket,
     /// As they come.
     Arrival,
+}
+
+/// A number of things: at least one, at most 255.
+pub(super) fn count(text: &str) -> Result<NonZeroU8, String> {
+    text.parse()
+        .map_err(|_| "a whole number from 1 to 255 is expected".to_owned())
 }
 
 /// One task's search configuration: the command line's, else the task's, else the defaults.
@@ -239,6 +246,27 @@ pub(super) async fn suite(
 ) -> Result<Exit, CliError> {
     let browser = browser(output)?;
     let parts = models.parts()?;
+    if search.max_usd.is_some()
+        && let Some(model) = parts
+            .model
+            .as_ref()
+            .filter(|model| Price::of(model).is_none())
+    {
+        let what =
+            format!("--max-usd: the price of {model} is not known, so nothing would stop it");
+        return Err(CliError::new(Exit::Usage, what).hint("use --max-tokens or --time"));
+    }
+    for task in tasks {
+        // A site that somebody else runs cannot be put back: say so before anything is written.
+        if task.writes == Writes::Checkpoint && matches!(task.start.site, StartSite::Origin(_)) {
+            let what = format!(
+                "{}: writes = \"checkpoint\" needs a server that can be put back; this one cannot",
+                task.id
+            );
+            return Err(CliError::new(Exit::Usage, what)
+                .hint("use \"hold\" (nothing is sent), or \"allow\" on a sandbox: docs/tasks.md"));
+        }
+    }
     let mut table = Table::default();
     let mut worst = Exit::Done;
     let mut reports = Vec::new();

@@ -109,6 +109,14 @@ verb_error!(
             /// What the user can do.
             hint: String,
         } => Fatal,
+        /// The start page did not answer in time. Trying again would take as long again.
+        #[error("the start page {url} did not load: no answer within {seconds} s")]
+        Slow {
+            /// Where.
+            url: String,
+            /// How long it was waited for.
+            seconds: u64,
+        } => Fatal,
         /// The start state could not be reached.
         #[error("the start page {url} did not load: {reason}")]
         Start {

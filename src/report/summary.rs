@@ -84,6 +84,18 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
             grouped(steps.commit_actions.into())
         ),
     ));
+    lines.push(fact(
+        "writes",
+        &format!(
+            "{} sent in the search, {} in the commit, {} actions held",
+            steps.writes, steps.commit_writes, steps.held
+        ),
+    ));
+    if steps.held > 0 && report.verdict.outcome != Outcome::Solved {
+        let hint = "held actions were not carried out: what writes may do is the task's to say \
+                    (`writes`, docs/tasks.md)";
+        lines.push(fact("", hint));
+    }
     lines.push(fact("restores", &restores(steps)));
     lines.push(fact("trouble", &trouble(steps)));
     lines.push(fact("model", &model_words(&report.cost)));
@@ -295,14 +307,11 @@ fn trouble(steps: &StepFigures) -> String {
     let StepFigures {
         loops,
         rejected,
-        held,
         failed,
         retried,
         ..
     } = steps;
-    format!(
-        "{loops} to known states, {rejected} rejected, {held} held, {failed} failed, {retried} retried"
-    )
+    format!("{loops} to known states, {rejected} rejected, {failed} failed, {retried} retried")
 }
 
 fn model_words(cost: &Cost) -> String {
@@ -424,6 +433,8 @@ mod tests {
             steps: StepFigures {
                 actions: 31,
                 loops: 0,
+                writes: 2,
+                commit_writes: 1,
                 restores: [
                     (Rung::Live, RestoreFigures { count: 10, ms: 9 }),
                     (
@@ -479,8 +490,11 @@ mod tests {
           search      best-first; ended: the budget of actions is spent; best n7
           spent       steps 20/20, nodes 14, model orders 34
           actions     31 in the search, 3 in the commit
+          writes      2 sent in the search, 1 in the commit, 1 actions held
+                      held actions were not carried out: what writes may do is the task's to say
+                      (`writes`, docs/tasks.md)
           restores    live 10 (mean 0.9 ms), replay 7 (mean 1.3 s); 1 try did not verify
-          trouble     0 to known states, 2 rejected, 1 held, 0 failed, 1 retried
+          trouble     0 to known states, 2 rejected, 0 failed, 1 retried
           model       41 calls; 51,234 tokens in (12,000 cached), 1,900 out; $0.0123
           time        1:12 (limit of the search 5:00)
           record      runs/my mug
@@ -535,8 +549,9 @@ mod tests {
           search      best-first; ended: it was broken off; best no state
           spent       steps 0, nodes 0, model orders 0
           actions     0 in the search, 0 in the commit
+          writes      0 sent in the search, 0 in the commit, 0 actions held
           restores    none
-          trouble     0 to known states, 0 rejected, 0 held, 0 failed, 0 retried
+          trouble     0 to known states, 0 rejected, 0 failed, 0 retried
           model       1 call; 10 tokens in, 0 out; unpriced
           time        1:12
           record      runs/2
@@ -660,6 +675,7 @@ mod tests {
           "steps": {
             "actions": 31,
             "commit_actions": 3,
+            "commit_writes": 1,
             "failed": 0,
             "held": 1,
             "loops": 0,
@@ -675,7 +691,8 @@ mod tests {
                 "ms": 9100
               }
             },
-            "retried": 1
+            "retried": 1,
+            "writes": 2
           },
           "stopped": "steps",
           "tree_digest": "6baa6c9f461fe834a9da0ebb62e0f6fb8c11988a58cbc51b8da8040aea19bc3a",

@@ -12,7 +12,7 @@ use crate::types::{Action, Digest, EdgeId, Seed, Step};
 
 use super::driver::keep_screenshot;
 use super::job::{Failure, FailurePart, Job, Progress};
-use super::view::rendered_target;
+use super::view::{rendered_target, sent_writes};
 use super::{lane, order};
 
 /// What to execute.
@@ -46,6 +46,7 @@ pub(super) struct Committed {
     pub(super) uncommitted: Option<String>,
     /// Actions executed.
     pub(super) actions: u32,
+    pub(super) writes: u32,
     pub(super) interrupted: bool,
     pub(super) failure: Option<Failure>,
 }
@@ -212,6 +213,7 @@ async fn walk(
         match &step {
             Step::Done { answer, .. } => {
                 out.actions += 1;
+                out.writes += u32::try_from(sent_writes(&step).len()).unwrap_or(u32::MAX);
                 if answer.is_some() {
                     out.answer.clone_from(answer);
                 }

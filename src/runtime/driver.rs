@@ -24,7 +24,7 @@ use super::commit::{self, Committed};
 use super::job::{Failure, FailurePart, Job, Progress, RunError, RunReport, StepFigures};
 use super::lane::{Pool, Slot};
 use super::order::{self, Done, StartError, StepDone, StepEnd, StepOrder, elapsed_ms};
-use super::view::{NodeState, OwnedView, rendered_target, sent_writes, siblings};
+use super::view::{NodeState, OwnedView, rendered_target, sent_writes, siblings, writes_digest};
 
 /// Who watches a run.
 pub(super) type Watch<'a> = &'a mut (dyn FnMut(&Progress, &Search) + Send);
@@ -601,7 +601,9 @@ impl<'a> Driver<'a> {
                 detail.screenshot = keep_screenshot(self.parts.recorder, &mut observation)?;
                 detail.observation = Some(self.parts.recorder.json(&observation)?);
                 detail.url = Some(observation.url.clone());
-                let sent = sent_writes(&step);
+                let writes = sent_writes(&step);
+                self.figures.writes += u32::try_from(writes.len()).unwrap_or(u32::MAX);
+                let sent = writes_digest(&writes);
                 detail.step = Some(step);
                 detail.snapshot = Some(snapshot.clone());
                 let from = self.state(parent);
@@ -829,6 +831,7 @@ impl<'a> Driver<'a> {
         self.say(&Progress::Verdict(verdict.clone()));
 
         self.figures.commit_actions = committed.actions;
+        self.figures.commit_writes = committed.writes;
         self.figures.loops = self.count_loops();
         let mut cost = spent.cost;
         cost.env_actions += committed.actions;

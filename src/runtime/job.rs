@@ -232,6 +232,10 @@ pub struct StepFigures {
     pub retried: u32,
     /// Actions executed in the commit.
     pub commit_actions: u32,
+    /// Writes that were sent while searching, replayed paths left out.
+    pub writes: u32,
+    /// Writes that the commit sent.
+    pub commit_writes: u32,
 }
 
 /// Restores by one rung.

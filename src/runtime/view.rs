@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::search::{EdgeStatus, Tree};
 use crate::types::{
-    ActionSpec, Digest, EdgeId, EffectKind, NodeId, Observation, PathStep, Seed, Sibling,
+    ActionSpec, Digest, EdgeId, Effect, EffectKind, NodeId, Observation, PathStep, Seed, Sibling,
     SiblingOutcome, Snapshot, Step, View,
 };
 
@@ -90,25 +90,22 @@ pub(super) fn rendered_target(
     Some(format!("{} {:?}", element.role, element.name))
 }
 
-/// The writes that a step sent, as one digest.
-pub(super) fn sent_writes(step: &Step) -> Option<Digest> {
+/// The writes that a step sent.
+pub(super) fn sent_writes(step: &Step) -> Vec<&Effect> {
     let Step::Done { effects, .. } = step else {
-        return None;
+        return Vec::new();
     };
-    let mut sent = effects
-        .iter()
-        .filter(|effect| effect.kind == EffectKind::Write && !effect.held)
-        .map(|e| {
-            format!(
-                "{} {} {}\n",
-                e.method,
-                e.url,
-                e.body.as_deref().unwrap_or_default()
-            )
-        })
-        .peekable();
-    sent.peek()?;
-    Some(Digest::of(sent.collect::<String>()))
+    let sent = |effect: &&Effect| effect.kind == EffectKind::Write && !effect.held;
+    effects.iter().filter(sent).collect()
+}
+
+/// Writes as one digest; none of none.
+pub(super) fn writes_digest(writes: &[&Effect]) -> Option<Digest> {
+    let line = |e: &&Effect| {
+        let body = e.body.as_deref().unwrap_or_default();
+        format!("{} {} {body}\n", e.method, e.url)
+    };
+    (!writes.is_empty()).then(|| Digest::of(writes.iter().map(line).collect::<String>()))
 }
 
 /// What was tried under a state, in the order in which it was proposed. `refusals` holds what the

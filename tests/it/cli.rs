@@ -156,10 +156,11 @@ fn a_taken_port_and_an_impossible_record_are_named() {
     let here = Here::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
+    let port = addr.rsplit(':').next().unwrap();
     let ran = here.run(&["demo", "serve", "--addr", &addr]);
     assert_eq!(ran.code, Some(3), "{}", ran.err);
     assert!(
-        ran.err.contains(&addr) && ran.err.contains("--addr"),
+        ran.err.contains("is taken") && ran.err.contains(port) && ran.err.contains("--addr"),
         "{}",
         ran.err
     );
@@ -416,6 +417,22 @@ fn browser_run_with_a_model_that_only_talks_ends_with_a_reason() {
         "{report}"
     );
     assert!(ran.out.contains("no usable action"), "{}", ran.out);
+}
+
+#[test]
+fn browser_start_page_that_fails_is_three_and_says_how() {
+    let here = Here::new();
+    let url = fixed_endpoint("500 Oops", "broken");
+    let text = format!(
+        "goal = \"x\"\n[start]\nsite = \"{url}\"\n[[check]]\nkind = \"url\"\npath = \"/\"\n"
+    );
+    let ran = here.run(&["run", &task(&here, &text)]);
+    assert_eq!(ran.code, Some(3), "{}\n{}", ran.out, ran.err);
+    assert!(ran.err.contains("the server answered 500"), "{}", ran.err);
+    let checkpoint = text.replace("[start]", "writes = \"checkpoint\"\n[start]");
+    let ran = here.run(&["run", &task(&here, &checkpoint)]);
+    assert_eq!(ran.code, Some(2), "{}\n{}", ran.out, ran.err);
+    assert!(ran.err.contains("checkpoint"), "{}", ran.err);
 }
 
 #[test]

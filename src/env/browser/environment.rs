@@ -31,8 +31,8 @@ use crate::env::{
     SiteInstance, SiteState, SnapshotError,
 };
 use crate::types::{
-    Action, ActionSpec, Notice, NoticeKind, Observation, Query, Rejection, Restored, Rung, Seed,
-    Snapshot, Step, Writes,
+    Action, ActionSpec, Digest, Notice, NoticeKind, Observation, Query, Rejection, Restored, Rung,
+    Seed, Snapshot, Step, Writes,
 };
 
 /// How long a page's own episode may take to become ready.
@@ -63,6 +63,8 @@ pub struct Browser {
     pending: Vec<Notice>,
     /// The document that the page is in.
     document: Entered,
+    /// What was last observed, until the next action: what a snapshot is of.
+    observed: Option<Observed>,
     /// A lane that is ready for the next restore.
     warm: Option<JoinHandle<Result<Lane, CdpError>>>,
     /// The id of the live state; `None` while it is unknown (an action is under way or was cut).
@@ -100,6 +102,15 @@ struct Entered {
     first: u32,
     /// The storage it found, where a restore put it there.
     storage: Option<Value>,
+}
+
+/// A reading of the page, as a snapshot needs it.
+#[derive(Debug, Clone)]
+struct Observed {
+    digest: Digest,
+    url: String,
+    next: u32,
+    refs: Vec<u32>,
 }
 
 /// What restoring a state from its last document needs. Kept beside the state, not in the log: it
@@ -201,6 +212,7 @@ impl Browser {
             terminal: false,
             pending: Vec::new(),
             document: Entered::default(),
+            observed: None,
             warm: None,
             at: None,
         };
@@ -224,18 +236,23 @@ impl Browser {
         match self.navigate(&url, cx).await {
             Ok(()) => {}
             Err(Refusal::Rejected(rejection)) => return Err(failed(rejection.reason)),
+            Err(Refusal::Script(ScriptError::Cdp(CdpError::Interrupted {
+                why: Interrupted::Timeout(limit),
+                ..
+            }))) => {
+                let (url, seconds) = (setup.logical(&url), limit.as_secs());
+                return Err(OpenError::Slow { url, seconds });
+            }
             Err(Refusal::Script(error)) => return Err(error.into()),
         }
         self.settle(cx).await?;
-        if self
-            .lane
-            .lock()
-            .active()
-            .is_some_and(|(_, s)| s.url == "about:blank")
-        {
-            return Err(failed(
-                "it gave no document (a download, or an empty answer)".to_owned(),
-            ));
+        let document = self.lane.lock().document.clone();
+        let Some(document) = document.filter(|d| d.url != "about:blank") else {
+            let reason = "it gave no document (a download, or an empty answer)";
+            return Err(failed(reason.to_owned()));
+        };
+        if let Some(status) = document.status.filter(|status| *status >= 400) {
+            return Err(failed(format!("the server answered {status}")));
         }
         self.enter_document();
         self.begin_episode(cx).await
@@ -387,6 +404,7 @@ impl Browser {
         cx: &Cx,
     ) -> Result<Step, ScriptError> {
         let before = self.at.take();
+        self.observed = None;
         self.lane.lock().begin_action();
         let target = verb
             .target()
@@ -463,6 +481,16 @@ impl Browser {
     async fn restore_live(&mut self, to: &Snapshot, cx: &Cx) -> Result<bool, ScriptError> {
         let page = self.read(cx).await?;
         Ok(page.digest(self.answer.as_deref()) == to.digest)
+    }
+
+    fn reading(&self, page: &Page) -> Observed {
+        let numbers = page.found.iter().map(|found| found.number);
+        Observed {
+            digest: page.digest(self.answer.as_deref()),
+            url: page.url.clone(),
+            next: page.next,
+            refs: numbers.filter(|number| *number > 0).collect(),
+        }
     }
 
     /// Keeps what a restore from this document needs. Nothing is kept of a state with several tabs,
@@ -823,6 +851,7 @@ impl Environment for Browser {
         self.terminal |= self.episode_over(cx).await?;
         let mut notices = std::mem::take(&mut self.pending);
         notices.extend(self.lane.lock().take_notices());
+        self.observed = Some(self.reading(&page));
         let budget = self.world.config.observation_tokens;
         let mut observation =
             page.observation(notices, self.answer.as_deref(), self.terminal, budget);
@@ -854,25 +883,28 @@ impl Environment for Browser {
     }
 
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {
-        let page = self.read(cx).await?;
+        // Of the state that was observed: a page that goes on changing by itself is found out when
+        // it is to be restored.
+        let seen = match self.observed.clone() {
+            Some(seen) => seen,
+            None => {
+                let page = self.read(cx).await?;
+                self.reading(&page)
+            }
+        };
         let state = *self.at.get_or_insert_with(|| self.world.next_state());
         let saved = Saved {
             state,
-            url: page.url.clone(),
-            next: page.next,
-            refs: page
-                .found
-                .iter()
-                .map(|f| f.number)
-                .filter(|n| *n > 0)
-                .collect(),
+            url: seen.url,
+            next: seen.next,
+            refs: seen.refs,
             path: self.path.clone(),
         };
         self.keep(state, cx).await?;
         let data =
             serde_json::to_value(saved).map_err(|error| SnapshotError::Other(error.to_string()))?;
         Ok(Snapshot {
-            digest: page.digest(self.answer.as_deref()),
+            digest: seen.digest,
             data,
         })
     }

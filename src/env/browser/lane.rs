@@ -121,6 +121,8 @@ pub(super) struct Session {
     pub url: String,
     pub loading: bool,
     pub navigating: Option<Instant>,
+    /// The latest document response: its loader and HTTP status.
+    answered: Option<(String, i64)>,
     /// In attach order, which is the order of `window.frames`.
     pub frames: Vec<Frame>,
 }
@@ -188,6 +190,8 @@ pub(super) struct Document {
     pub url: String,
     /// Its loader, which is also the id of its request.
     pub loader: String,
+    /// HTTP status it came with, once that is known.
+    pub status: Option<i64>,
 }
 
 /// What becomes of requests.
@@ -651,6 +655,20 @@ struct RequestBody {
 }
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+struct ResponseEvent {
+    request_id: String,
+    #[serde(default)]
+    loader_id: String,
+    #[serde(default)]
+    r#type: String,
+    response: ResponseInfo,
+}
+#[derive(Deserialize)]
+struct ResponseInfo {
+    status: i64,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RequestDone {
     request_id: String,
 }
@@ -779,6 +797,15 @@ impl Follower {
                 Ok(())
             })?,
             "Network.requestWillBeSent" => self.request(session, serde_json::from_str(text)?),
+            "Network.responseReceived" => {
+                let event: ResponseEvent = serde_json::from_str(text)?;
+                if event.r#type == "Document" && event.request_id == event.loader_id {
+                    self.with(session, |s, _| {
+                        s.answered = Some((event.loader_id, event.response.status));
+                        Ok(())
+                    })?;
+                }
+            }
             "Network.loadingFinished" | "Network.loadingFailed" => {
                 let done: RequestDone = serde_json::from_str(text)?;
                 if let Some(session) = session {
@@ -876,6 +903,7 @@ impl Follower {
                 url: info.url.clone(),
                 loading: false,
                 navigating: None,
+                answered: None,
                 frames,
             },
         );
@@ -1006,6 +1034,11 @@ impl Follower {
                 session: id.to_owned(),
                 url: session.url.clone(),
                 loader: frame.loader_id.clone(),
+                status: session
+                    .answered
+                    .take()
+                    .filter(|a| a.0 == frame.loader_id)
+                    .map(|a| a.1),
             });
         }
         let known = session.frame(&frame.id);
