@@ -885,12 +885,11 @@ impl Environment for Browser {
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {
         // Of the state that was observed: a page that goes on changing by itself is found out when
         // it is to be restored.
-        let seen = match self.observed.clone() {
-            Some(seen) => seen,
-            None => {
-                let page = self.read(cx).await?;
-                self.reading(&page)
-            }
+        let seen = if let Some(seen) = self.observed.clone() {
+            seen
+        } else {
+            let page = self.read(cx).await?;
+            self.reading(&page)
         };
         let state = *self.at.get_or_insert_with(|| self.world.next_state());
         let saved = Saved {
