@@ -18,7 +18,7 @@ use crate::env::browser::{
     BrowserBinary, BrowserConfig, BrowserWorld, browser_version, find_browser,
 };
 use crate::env::{FixedSite, Site};
-use crate::eval::{Outcome, Table};
+use crate::eval::{Check, Outcome, Table};
 use crate::llm::Price;
 use crate::record::{Recorder, Redactor, RunManifest};
 use crate::report::{About, Mode, Reporter, RunBudget, summary, summary_json};
@@ -257,8 +257,24 @@ pub(super) async fn suite(
         return Err(CliError::new(Exit::Usage, what).hint("use --max-tokens or --time"));
     }
     for task in tasks {
+        let foreign = matches!(task.start.site, StartSite::Origin(_));
+        // What can never be answered is said before a search is spent on it.
+        let answerable = |check: &Check| match check {
+            Check::Sql { .. } => task.start.site == StartSite::Demo,
+            Check::Reward { .. } => task.episode.is_some(),
+            Check::Answer(_) | Check::Url { .. } | Check::Page { .. } => true,
+        };
+        if let Some(check) = task.checks.iter().find(|check| !answerable(check)) {
+            let what = format!(
+                "{}: its site cannot answer the check `{}`",
+                task.id,
+                check.name()
+            );
+            return Err(CliError::new(Exit::Usage, what)
+                .hint("sql is for the demo shop, reward for benchmark pages: docs/tasks.md"));
+        }
         // A site that somebody else runs cannot be put back: say so before anything is written.
-        if task.writes == Writes::Checkpoint && matches!(task.start.site, StartSite::Origin(_)) {
+        if task.writes == Writes::Checkpoint && foreign {
             let what = format!(
                 "{}: writes = \"checkpoint\" needs a server that can be put back; this one cannot",
                 task.id
