@@ -164,6 +164,8 @@ pub(super) struct LaneState {
     pub tabs: Vec<String>,
     pub active: Option<String>,
     requests: HashMap<(String, String), InFlight>,
+    /// Counts requests that began or ended: between two of a chain none is in flight.
+    pub activity: u64,
     pub notices: Vec<Notice>,
     dropped_notices: u32,
     pub effects: Vec<Effect>,
@@ -809,10 +811,11 @@ impl Follower {
             "Network.loadingFinished" | "Network.loadingFailed" => {
                 let done: RequestDone = serde_json::from_str(text)?;
                 if let Some(session) = session {
-                    self.shared
-                        .lock()
-                        .requests
-                        .remove(&(session.to_owned(), done.request_id));
+                    let mut state = self.shared.lock();
+                    let key = (session.to_owned(), done.request_id);
+                    if state.requests.remove(&key).is_some() {
+                        state.activity += 1;
+                    }
                 }
             }
             "Network.webSocketFrameSent" => {
@@ -1077,6 +1080,7 @@ impl Follower {
             state.effects.push(effect);
         }
         if !quiet && !local {
+            state.activity += 1;
             let blocks_long = matches!(event.r#type.as_str(), "Document" | "Script" | "Stylesheet");
             state.requests.insert(
                 (session.to_owned(), event.request_id),
