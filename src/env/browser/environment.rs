@@ -615,29 +615,13 @@ impl Browser {
         let mut page = self.read(cx).await?;
         let steps = &saved.path[self.path.len()..];
         for step in steps {
-            let mut action = self.rebased(step);
-            if action.is_err() && !settle_each {
+            if !settle_each && self.rebased(step).is_err() {
                 // What an earlier action brings about is not there yet.
                 self.settle(cx).await?;
                 self.read(cx).await?;
-                action = self.rebased(step);
             }
-            let verb = action.and_then(|action| {
-                let verb = actions::parse(&action).map_err(|rejection| rejection.to_string())?;
-                Ok((verb, action))
-            });
-            let (verb, action) = match verb {
-                Ok(found) => found,
-                Err(reason) => return Ok(FromDocument::Missed(reason)),
-            };
-            match self.step(&verb, &action, settle_each, cx).await? {
-                Step::Done { .. } => {}
-                Step::Rejected(rejection) => {
-                    return Ok(FromDocument::Missed(rejection.to_string()));
-                }
-                Step::Held { .. } => {
-                    return Ok(FromDocument::Missed("it would write".to_owned()));
-                }
+            if let Err(reason) = self.repeat(step, settle_each, cx).await? {
+                return Ok(FromDocument::Missed(reason));
             }
             page = self.read(cx).await?;
         }
@@ -751,20 +735,8 @@ impl Browser {
                 detail: format!("replaying step {} `{}`: {detail}", index + 1, step.action),
             };
             let here = page.digest(None);
-            let action = self
-                .rebased(step)
-                .map_err(|detail| diverged(here, detail))?;
-            let verb = actions::parse(&action)
-                .map_err(|rejection| diverged(here, rejection.to_string()))?;
-            match self.step(&verb, &action, true, cx).await? {
-                Step::Done { .. } => {}
-                Step::Rejected(rejection) => return Err(diverged(here, rejection.to_string())),
-                Step::Held { .. } => {
-                    return Err(diverged(
-                        here,
-                        "it wrote, which it did not before".to_owned(),
-                    ));
-                }
+            if let Err(detail) = self.repeat(step, true, cx).await? {
+                return Err(diverged(here, detail));
             }
             page = self.read(cx).await?;
         }
@@ -779,6 +751,28 @@ impl Browser {
         }
         self.rebind(saved, cx).await?;
         Ok(u32::try_from(saved.path.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Carries a step of a path out once more; the inner error says why it is not the same step.
+    async fn repeat(
+        &mut self,
+        step: &Trodden,
+        settle: bool,
+        cx: &Cx,
+    ) -> Result<Result<(), String>, ScriptError> {
+        let action = match self.rebased(step) {
+            Ok(action) => action,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        let verb = match actions::parse(&action) {
+            Ok(verb) => verb,
+            Err(rejection) => return Ok(Err(rejection.to_string())),
+        };
+        Ok(match self.step(&verb, &action, settle, cx).await? {
+            Step::Done { .. } => Ok(()),
+            Step::Rejected(rejection) => Err(rejection.to_string()),
+            Step::Held { .. } => Err("it wrote, which it did not before".to_owned()),
+        })
     }
 
     /// The action of a replayed step, on the reference its target has now.

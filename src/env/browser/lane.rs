@@ -717,12 +717,12 @@ impl Follower {
         match event.method.as_str() {
             "Target.attachedToTarget" => self.attached(session, serde_json::from_str(text)?),
             "Target.detachedFromTarget" => self.detached(&serde_json::from_str(text)?),
-            "Page.frameAttached" => self.with(session, |s, _| {
+            "Page.frameAttached" => self.with(session, |s| {
                 let event: FrameEvent = serde_json::from_str(text)?;
                 s.frame(&event.frame_id).parent = event.parent_frame_id;
                 Ok(())
             })?,
-            "Page.frameDetached" => self.with(session, |s, _| {
+            "Page.frameDetached" => self.with(session, |s| {
                 let event: FrameEvent = serde_json::from_str(text)?;
                 if event.reason.as_deref() == Some("swap") {
                     // Its document moved to another process; the frame itself stays.
@@ -737,7 +737,7 @@ impl Follower {
                 let event: NavigatedEvent = serde_json::from_str(text)?;
                 self.navigated(session, event.frame);
             }
-            "Page.navigatedWithinDocument" => self.with(session, |s, _| {
+            "Page.navigatedWithinDocument" => self.with(session, |s| {
                 let event: FrameEvent = serde_json::from_str(text)?;
                 s.navigating = None;
                 if let Some(url) = event.url {
@@ -748,7 +748,7 @@ impl Follower {
                 }
                 Ok(())
             })?,
-            "Page.frameRequestedNavigation" => self.with(session, |s, _| {
+            "Page.frameRequestedNavigation" => self.with(session, |s| {
                 let event: FrameEvent = serde_json::from_str(text)?;
                 if event
                     .disposition
@@ -759,7 +759,7 @@ impl Follower {
                 }
                 Ok(())
             })?,
-            "Page.frameStartedLoading" => self.with(session, |s, _| {
+            "Page.frameStartedLoading" => self.with(session, |s| {
                 let event: FrameEvent = serde_json::from_str(text)?;
                 if event.frame_id == s.main_frame() {
                     s.loading = true;
@@ -767,7 +767,7 @@ impl Follower {
                 }
                 Ok(())
             })?,
-            "Page.frameStoppedLoading" => self.with(session, |s, _| {
+            "Page.frameStoppedLoading" => self.with(session, |s| {
                 let event: FrameEvent = serde_json::from_str(text)?;
                 if event.frame_id == s.main_frame() {
                     s.loading = false;
@@ -779,7 +779,7 @@ impl Follower {
                 let created: ContextCreated = serde_json::from_str(text)?;
                 self.context_created(session, created.context);
             }
-            "Runtime.executionContextDestroyed" => self.with(session, |s, _| {
+            "Runtime.executionContextDestroyed" => self.with(session, |s| {
                 let gone: ContextDestroyed = serde_json::from_str(text)?;
                 let id = Some(gone.execution_context_unique_id);
                 for frame in &mut s.frames {
@@ -792,7 +792,7 @@ impl Follower {
                 }
                 Ok(())
             })?,
-            "Runtime.executionContextsCleared" => self.with(session, |s, _| {
+            "Runtime.executionContextsCleared" => self.with(session, |s| {
                 for frame in &mut s.frames {
                     (frame.main, frame.walk) = (None, None);
                 }
@@ -802,7 +802,7 @@ impl Follower {
             "Network.responseReceived" => {
                 let event: ResponseEvent = serde_json::from_str(text)?;
                 if event.r#type == "Document" && event.request_id == event.loader_id {
-                    self.with(session, |s, _| {
+                    self.with(session, |s| {
                         s.answered = Some((event.loader_id, event.response.status));
                         Ok(())
                     })?;
@@ -853,12 +853,11 @@ impl Follower {
     fn with(
         &self,
         session: Option<&str>,
-        change: impl FnOnce(&mut Session, &mut Vec<Notice>) -> Result<(), serde_json::Error>,
+        change: impl FnOnce(&mut Session) -> Result<(), serde_json::Error>,
     ) -> Result<(), serde_json::Error> {
-        let mut guard = self.shared.lock();
-        let state = &mut *guard;
+        let mut state = self.shared.lock();
         match session.and_then(|id| state.sessions.get_mut(id)) {
-            Some(session) => change(session, &mut state.notices),
+            Some(session) => change(session),
             None => Ok(()),
         }
     }

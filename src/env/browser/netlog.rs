@@ -34,19 +34,19 @@ struct Slot {
 /// Responses in the order in which they were asked for.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NetLog {
-    slots: Vec<Slot>,
+    slots: Vec<Arc<Slot>>,
     bytes: usize,
 }
 
 impl NetLog {
     /// A request leaves.
     pub(super) fn asked(&mut self, network: &str, method: &str, url: &str) {
-        self.slots.push(Slot {
+        self.slots.push(Arc::new(Slot {
             network: network.to_owned(),
             method: method.to_owned(),
             url: url.to_owned(),
             answer: None,
-        });
+        }));
     }
 
     /// Its response is there.
@@ -54,11 +54,12 @@ impl NetLog {
         if self.bytes + answer.body.len() > MAX_TOTAL {
             return;
         }
-        let waiting =
-            |slot: &&mut Slot| slot.network == network && slot.url == url && slot.answer.is_none();
+        let waiting = |slot: &&mut Arc<Slot>| {
+            slot.network == network && slot.url == url && slot.answer.is_none()
+        };
         if let Some(slot) = self.slots.iter_mut().rev().find(waiting) {
             self.bytes += answer.body.len();
-            slot.answer = Some(Arc::new(answer));
+            Arc::make_mut(slot).answer = Some(Arc::new(answer));
         }
     }
 
