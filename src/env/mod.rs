@@ -18,6 +18,8 @@ mod world;
 #[cfg(feature = "browser")]
 pub mod browser;
 pub mod sim;
+#[cfg(feature = "tools")]
+pub mod tools;
 
 pub use site::{FixedSite, Site, SiteError, SiteInstance, SiteState};
 pub use world::{

@@ -443,6 +443,7 @@ impl SimEnv {
                     kind: EffectKind::Write,
                     method: "POST".to_owned(),
                     url: format!("{}/{key}", url(&self.state.page)),
+                    headers: Vec::new(),
                     body: None,
                     held,
                 });

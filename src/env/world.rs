@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::context::{Cx, Interrupted};
 use crate::types::{
-    Action, ActionSpec, Digest, Observation, Query, Restored, Seed, Snapshot, Step,
+    Action, ActionSpec, Digest, Effect, Observation, Query, Restored, Seed, Snapshot, Step,
 };
 
 /// One live instance of a world, leased by one worker at a time.
@@ -27,6 +27,26 @@ pub trait Environment: Send {
 
     /// Carries out one action and waits until the environment is at rest.
     async fn act(&mut self, action: &Action, cx: &Cx) -> Result<Step, ActError>;
+
+    /// Carries out one action for good: writes that are held in [`Environment::act`] leave, but only
+    /// those in `allowed`. Only a commit calls it. Any other write is held and the step is
+    /// [`Step::Held`](crate::types::Step::Held), with nothing of it sent.
+    async fn release(
+        &mut self,
+        action: &Action,
+        allowed: &[Effect],
+        cx: &Cx,
+    ) -> Result<Step, ActError> {
+        // Without a guard there is nothing to open.
+        let _ = allowed;
+        self.act(action, cx).await
+    }
+
+    /// The HTTP exchanges since the instance was opened, as an HTTP Archive 1.2 with secrets
+    /// redacted. `None` where there are none to speak of.
+    fn archive(&self) -> Option<har::v1_2::Log> {
+        None
+    }
 
     /// A point to come back to: the state that was last observed.
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError>;

@@ -23,6 +23,9 @@ pub struct Effect {
     pub method: String,
     /// Absolute URL, with the site's own origin written as its logical name.
     pub url: String,
+    /// Request headers that the page or the caller set; the values of secret ones are `[redacted]`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<(String, String)>,
     /// Request body, where it is text and at most 4 KiB; secrets redacted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,

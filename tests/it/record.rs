@@ -86,6 +86,7 @@ fn every_kind() -> Vec<EventKind> {
         kind: EffectKind::Write,
         method: "POST".to_owned(),
         url: "http://shop.demo/cart".to_owned(),
+        headers: Vec::new(),
         body: Some("q=1".to_owned()),
         held: true,
     };

@@ -824,6 +824,7 @@ impl Follower {
                     kind: EffectKind::Write,
                     method: "WS".to_owned(),
                     url: String::new(),
+                    headers: Vec::new(),
                     body: Some(shorten(&frame.response.payload_data, MAX_BODY)),
                     held: false,
                 });
@@ -1097,6 +1098,7 @@ impl Follower {
             kind: EffectKind::Write,
             method: request.method.clone(),
             url: self.setup.logical(&request.url),
+            headers: Vec::new(),
             body: request
                 .post_data
                 .as_deref()

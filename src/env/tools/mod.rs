@@ -1,0 +1,12 @@
+//! Tools as an environment: registries of operations (`OpenAPI`, MCP, `ToolBench`), and calls as
+//! actions.
+//!
+//! ```text
+//! tools/*.toml ─► Registry ─► Source ─┬─ tools(): converted operations, one schema for all
+//!                                     └─ open(): Session (a lane's cookies, tokens, connection)
+//!                                                  prepare (validate, build) ► call
+//! ```
+
+mod tool;
+
+pub use tool::{Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool};
