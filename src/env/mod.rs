@@ -17,6 +17,8 @@ mod world;
 
 #[cfg(feature = "browser")]
 pub mod browser;
+#[cfg(any(feature = "browser", feature = "html"))]
+pub mod page;
 pub mod sim;
 #[cfg(feature = "tools")]
 pub mod tools;

@@ -16,14 +16,15 @@ use chromiumoxide_cdp::cdp::browser_protocol::page::{
 use chromiumoxide_cdp::cdp::browser_protocol::target::{ActivateTargetParams, CloseTargetParams};
 use serde_json::Value;
 
-use super::actions::{Direction, Ref, Verb};
 use super::connection::CdpError;
 use super::environment::Browser;
 use super::keys::KeyPress;
 use super::lane::Lane;
-use super::observe::{FrameAddress, line};
+use super::observe::FrameAddress;
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use crate::context::Cx;
+use crate::env::page::actions::{Direction, Ref, Verb};
+use crate::env::page::line;
 use crate::types::{Notice, NoticeKind, Rejection};
 
 /// How long the announcement of an HTML5 drag may take.

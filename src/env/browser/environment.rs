@@ -17,7 +17,6 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::act::Refusal;
-use super::actions::{self, Verb};
 use super::connection::CdpError;
 use super::lane::{Lane, Traffic};
 use super::launch::Chromium;
@@ -26,6 +25,7 @@ use super::observe::{Found, FrameAddress, Page};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use super::world::Shared;
 use crate::context::{Cx, Interrupted};
+use crate::env::page::actions::{self, Verb};
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
     SiteInstance, SiteState, SnapshotError,

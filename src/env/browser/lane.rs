@@ -46,6 +46,7 @@ use super::connection::{CALL_LIMIT, CdpError, Connection, Event, auto_attach};
 use super::netlog::{Answer, MAX_ANSWER, NetLog};
 use super::world::DialogPolicy;
 use crate::context::{Cx, Interrupted};
+use crate::env::page::shorten;
 use crate::types::{Effect, EffectKind, Notice, NoticeKind};
 
 /// Name of the isolated world that holds the walk.
@@ -281,18 +282,6 @@ impl LaneState {
                 .get(session)
                 .is_none_or(|s| s.kind != TargetKind::Page)
     }
-}
-
-/// Cuts on a character boundary and says so.
-pub(super) fn shorten(text: &str, max: usize) -> String {
-    if text.len() <= max {
-        return text.to_owned();
-    }
-    let end = (0..=max)
-        .rev()
-        .find(|i| text.is_char_boundary(*i))
-        .unwrap_or(0);
-    format!("{}…", &text[..end])
 }
 
 struct Shared {
@@ -1326,11 +1315,5 @@ mod tests {
             rebase("http://127.0.0.1:80", real, logical),
             "http://shop.demo"
         );
-    }
-
-    #[test]
-    fn shortening_keeps_characters_whole() {
-        assert_eq!(shorten("héllo", 2), "h…");
-        assert_eq!(shorten("ok", 2), "ok");
     }
 }

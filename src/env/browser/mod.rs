@@ -14,7 +14,6 @@
 //! leniently: an unknown or renamed field never breaks a session.
 
 mod act;
-mod actions;
 mod connection;
 mod environment;
 mod find;
@@ -27,11 +26,9 @@ mod settle;
 mod transport;
 mod world;
 
-pub use actions::action_specs;
 pub use connection::{CdpError, Connection};
 pub use environment::Browser;
 pub use find::{BrowserBinary, BrowserKind, VersionError, browser_version, find_browser};
 pub use launch::{Chromium, LaunchError};
-pub use observe::render;
 pub use transport::{Transport, TransportError, WebSocket};
 pub use world::{BrowserConfig, BrowserWorld, DialogPolicy};

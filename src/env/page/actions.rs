@@ -9,7 +9,7 @@ use crate::types::{Action, ActionSpec, Rejection};
 
 /// An element reference: `"12"`, also accepted as `12` or `"[12]"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Ref(pub u32);
+pub(in crate::env) struct Ref(pub u32);
 
 impl<'de> Deserialize<'de> for Ref {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -42,20 +42,20 @@ impl JsonSchema for Ref {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub(super) enum Direction {
+pub(in crate::env) enum Direction {
     Up,
     Down,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct OnRef {
+pub(in crate::env) struct OnRef {
     #[serde(rename = "ref")]
     pub target: Ref,
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Fill {
+pub(in crate::env) struct Fill {
     #[serde(rename = "ref")]
     pub target: Ref,
     /// Replaces what the field holds.
@@ -66,7 +66,7 @@ pub(super) struct Fill {
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Select {
+pub(in crate::env) struct Select {
     #[serde(rename = "ref")]
     pub target: Ref,
     /// The option's label.
@@ -74,7 +74,7 @@ pub(super) struct Select {
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Check {
+pub(in crate::env) struct Check {
     #[serde(rename = "ref")]
     pub target: Ref,
     #[serde(default = "yes")]
@@ -82,7 +82,7 @@ pub(super) struct Check {
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Press {
+pub(in crate::env) struct Press {
     /// For example Enter, Tab, Escape, `ArrowDown`, Control+a, x.
     pub key: String,
     #[serde(rename = "ref", default)]
@@ -90,7 +90,7 @@ pub(super) struct Press {
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Scroll {
+pub(in crate::env) struct Scroll {
     pub direction: Direction,
     /// An element inside the pane to scroll; the page without it.
     #[serde(rename = "ref", default)]
@@ -98,44 +98,44 @@ pub(super) struct Scroll {
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Drag {
+pub(in crate::env) struct Drag {
     pub from: Ref,
     pub to: Ref,
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Goto {
+pub(in crate::env) struct Goto {
     pub url: String,
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TabIndex {
+pub(in crate::env) struct TabIndex {
     /// Counted from 1, as listed.
     pub index: u32,
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct MaybeTab {
+pub(in crate::env) struct MaybeTab {
     /// Counted from 1; the active tab without it.
     #[serde(default)]
     pub index: Option<u32>,
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Find {
+pub(in crate::env) struct Find {
     /// Words to look for, anywhere on the page.
     pub text: String,
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Stop {
+pub(in crate::env) struct Stop {
     /// The answer, where the goal asks for one.
     #[serde(default)]
     pub answer: Option<String>,
 }
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Nothing {}
+pub(in crate::env) struct Nothing {}
 
 fn yes() -> bool {
     true
@@ -143,7 +143,7 @@ fn yes() -> bool {
 
 /// A parsed action.
 #[derive(Debug)]
-pub(super) enum Verb {
+pub(in crate::env) enum Verb {
     Click(OnRef),
     Fill(Fill),
     Select(Select),
@@ -165,7 +165,7 @@ pub(super) enum Verb {
 
 impl Verb {
     /// The element it acts on, where there is one.
-    pub(super) fn target(&self) -> Option<Ref> {
+    pub(in crate::env) fn target(&self) -> Option<Ref> {
         match self {
             Self::Click(a) | Self::Hover(a) => Some(a.target),
             Self::Fill(a) => Some(a.target),
@@ -242,7 +242,7 @@ pub fn action_specs() -> Vec<ActionSpec> {
 }
 
 /// Parses an action, or says what is wrong with it.
-pub(super) fn parse(action: &Action) -> Result<Verb, Rejection> {
+pub(in crate::env) fn parse(action: &Action) -> Result<Verb, Rejection> {
     let Some(definition) = DEFINITIONS.iter().find(|d| d.name == action.name) else {
         let mut names: Vec<&str> = DEFINITIONS.iter().map(|d| d.name).collect();
         names.sort_by(|a, b| {

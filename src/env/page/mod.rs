@@ -1,0 +1,11 @@
+//! What every environment of pages shares, with a browser or without: the actions, and how a page
+//! reads as text.
+
+pub(in crate::env) mod actions;
+mod clock;
+mod render;
+
+pub use actions::action_specs;
+pub(in crate::env) use clock::mask_clocks;
+pub use render::render;
+pub(in crate::env) use render::{Place, Row, line, render_rows, shorten};
