@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`types`] | plain data: actions, observations, digests, effects, costs, ids |
 //! | [`context`] | what every external call is given: cancellation, deadline |
+//! | [`located`] | faults in files that people write, with line and column |
 //! | [`search`] | **pure**: tree, budgets, strategies; decides by ask and tell, does nothing itself |
 //! | [`mod@env`] | environments and worlds: act, observe, snapshot, restore |
 //! | [`llm`] | chat models: OpenAI-compatible, scripted, cassette |
@@ -24,6 +25,7 @@ pub mod critic;
 pub mod env;
 pub mod eval;
 pub mod llm;
+pub mod located;
 pub mod policy;
 pub mod record;
 pub mod runtime;

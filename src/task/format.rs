@@ -1,7 +1,6 @@
 //! Reads task files and says precisely what is wrong with them.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::ops::Range;
 
 use serde::Deserialize;
@@ -9,51 +8,8 @@ use toml::Spanned;
 
 use super::spec::{EnvKind, Limits, StartSite, StartSpec, Task};
 use crate::eval::{AnswerTest, Cell, Check, PageTest, normalise};
+use crate::located::{Fault, FormatError, nearest, one_of};
 use crate::types::Writes;
-
-/// A task file that cannot be read as one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct FormatError {
-    /// The file, as the user named it.
-    pub file: String,
-    /// Line, from 1.
-    pub line: usize,
-    /// Column in characters, from 1.
-    pub column: usize,
-    /// What is wrong and what was expected: a lowercase sentence fragment.
-    pub message: String,
-    /// The nearest valid word, where there is one.
-    pub nearest: Option<String>,
-    /// The line itself, at most 120 characters of it.
-    pub source_line: String,
-    /// How many characters of the line are meant: at least 1.
-    pub width: usize,
-}
-
-impl fmt::Display for FormatError {
-    /// `file:line:column: what is wrong`, then the line with a caret under the place.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            file,
-            line,
-            column,
-            message,
-            ..
-        } = self;
-        write!(f, "{file}:{line}:{column}: {message}")?;
-        if let Some(nearest) = &self.nearest {
-            write!(f, "; did you mean `{nearest}`?")?;
-        }
-        if self.source_line.is_empty() {
-            return Ok(());
-        }
-        let gutter = " ".repeat(line.to_string().len());
-        let indent = " ".repeat(column - 1);
-        let carets = "^".repeat(self.width);
-        let source = &self.source_line;
-        write!(f, "\n {line} | {source}\n {gutter} | {indent}{carets}")
-    }
-}
 
 /// Reads one task file. `file` is its name for errors, `id` becomes [`Task::id`].
 ///
@@ -61,99 +17,6 @@ impl fmt::Display for FormatError {
 /// [`FormatError`] with the first thing that is wrong.
 pub fn parse(text: &str, file: &str, id: &str) -> Result<Task, FormatError> {
     read(text, id).map_err(|fault| fault.locate(text, file))
-}
-
-/// A fault by byte range, before it is put in terms of lines.
-struct Fault {
-    span: Option<Range<usize>>,
-    message: String,
-    nearest: Option<String>,
-}
-
-impl Fault {
-    fn new(span: Range<usize>, message: impl Into<String>) -> Self {
-        Self {
-            span: Some(span),
-            message: message.into(),
-            nearest: None,
-        }
-    }
-
-    fn locate(self, text: &str, file: &str) -> FormatError {
-        const SHOWN: usize = 120;
-        let clamp = |at: usize| {
-            let mut at = at.min(text.len());
-            while !text.is_char_boundary(at) {
-                at -= 1;
-            }
-            at
-        };
-        let span = self.span.unwrap_or(0..0);
-        let (start, end) = (clamp(span.start), clamp(span.end));
-        let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
-        let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);
-        let column = text[line_start..start].chars().count() + 1;
-        let marked = text[start..end.clamp(start, line_end)].trim_end();
-        let mut width = marked.chars().count().max(1);
-        // Tabs and control characters would move the caret; a space takes the same one column.
-        let clean = |c: char| if c.is_control() { ' ' } else { c };
-        let line = text[line_start..line_end].trim_end();
-        let mut source_line: String = line.chars().take(SHOWN).map(clean).collect();
-        if column > SHOWN {
-            source_line.clear();
-        } else {
-            width = width.min(SHOWN + 1 - column);
-        }
-        FormatError {
-            file: file.to_owned(),
-            line: text[..line_start].matches('\n').count() + 1,
-            column,
-            message: self.message,
-            nearest: self.nearest,
-            source_line,
-            width,
-        }
-    }
-}
-
-impl From<toml::de::Error> for Fault {
-    /// In the format's own words: keys, not fields; and with the nearest valid word.
-    fn from(error: toml::de::Error) -> Self {
-        let message = error.message().trim_end().replace('\n', "; ");
-        let span = error.span();
-        for (serde, ours) in [("unknown field `", "key"), ("unknown variant `", "value")] {
-            let Some(rest) = message.strip_prefix(serde) else {
-                continue;
-            };
-            let Some((word, expected)) = rest.split_once("`, ") else {
-                continue;
-            };
-            // Serde lists the valid words in backticks: every second piece is one.
-            let valid: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
-            return Self {
-                span,
-                message: format!(
-                    "unknown {ours} `{word}`, expected {}",
-                    super::load::one_of(&valid)
-                ),
-                nearest: super::load::nearest(word, valid.iter().copied())
-                    .into_iter()
-                    .next(),
-            };
-        }
-        let message = match message.strip_prefix("missing field ") {
-            Some(key) => format!("missing key {key}"),
-            // In words for people, not for Rust.
-            None => message
-                .replace("a nonzero u32", "a whole number from 1 to 2^32 - 1")
-                .replace("a nonzero u64", "a whole number from 1"),
-        };
-        Self {
-            span,
-            message,
-            nearest: None,
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -285,7 +148,7 @@ fn site(raw: &Spanned<String>) -> Result<StartSite, Fault> {
         .find_map(|scheme| lower.strip_prefix(scheme));
     let Some(host) = host else {
         let mut fault = fault("expected \"demo\" or an origin such as \"https://shop.example\"");
-        fault.nearest = super::load::nearest(text, ["demo"]).into_iter().next();
+        fault.nearest = nearest(text, ["demo"]).into_iter().next();
         return Err(fault);
     };
     let host = host.strip_suffix('/').unwrap_or(host);
@@ -468,7 +331,7 @@ impl Need {
     }
 
     fn one_of(&self, keys: &[&str], given: &[bool]) -> Fault {
-        let keys_text = super::load::one_of(keys);
+        let keys_text = one_of(keys);
         let given: Vec<&str> = keys
             .iter()
             .zip(given)
@@ -508,7 +371,7 @@ fn foreign_keys(raw: &RawCheck, kind: Kind) -> Result<(), Fault> {
             && !kind.keys().contains(&key)
         {
             let name = kind.name();
-            let keys = super::load::one_of(kind.keys());
+            let keys = one_of(kind.keys());
             return Err(Fault::new(
                 span,
                 format!("a check of kind `{name}` has no key `{key}`, expected {keys}"),

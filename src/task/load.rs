@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
 
-use super::format::{FormatError, parse};
+use super::format::parse;
 use super::miniwob;
 use super::spec::Task;
+use crate::located::{FormatError, nearest};
 
 /// The tasks built into the program.
 static BUILT_IN: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/tasks");
@@ -213,31 +214,6 @@ fn unknown(spec: &str, names: impl IntoIterator<Item = String>) -> TaskError {
     TaskError::Unknown {
         spec: spec.to_owned(),
         nearest: nearest(spec, names),
-    }
-}
-
-/// The at most three candidates that resemble `word`, nearest first.
-pub(super) fn nearest(
-    word: &str,
-    candidates: impl IntoIterator<Item = impl Into<String>>,
-) -> Vec<String> {
-    let mut scored: Vec<(f64, String)> = candidates
-        .into_iter()
-        .map(Into::into)
-        .map(|candidate: String| (strsim::jaro_winkler(word, &candidate), candidate))
-        .filter(|(score, _)| *score >= 0.8)
-        .collect();
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-    scored.dedup_by(|a, b| a.1 == b.1);
-    scored.into_iter().take(3).map(|(_, name)| name).collect()
-}
-
-/// "`a`", or "one of `a`, `b` and so on", for messages.
-pub(super) fn one_of(words: &[&str]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
-    match quoted.as_slice() {
-        [only] => only.clone(),
-        _ => format!("one of {}", quoted.join(", ")),
     }
 }
 

@@ -53,6 +53,6 @@ pub mod miniwob;
 mod spec;
 
 pub use data::data_dir;
-pub use format::{FormatError, parse};
+pub use format::parse;
 pub use load::{TaskError, load, load_in};
 pub use spec::{EnvKind, Limits, StartSite, StartSpec, Task};

@@ -12,14 +12,18 @@ use std::path::{Path, PathBuf};
 const LAW: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("context", &[]),
+    ("located", &[]),
     ("search", &["types"]),
-    ("env", &["types", "context"]),
+    ("env", &["types", "context", "located"]),
     ("llm", &["types", "context"]),
     ("policy", &["types", "context", "llm"]),
     ("critic", &["types", "context", "llm"]),
     ("record", &["types", "search"]),
     ("eval", &["types", "context", "env", "llm"]),
-    ("task", &["types", "context", "search", "eval", "env"]),
+    (
+        "task",
+        &["types", "context", "located", "search", "eval", "env"],
+    ),
     (
         "runtime",
         &[

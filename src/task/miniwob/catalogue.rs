@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::episode;
 use crate::eval::Check;
-use crate::task::load::{nearest, one_of};
+use crate::located::{nearest, one_of};
 use crate::task::{EnvKind, Limits, StartSite, StartSpec, Task, TaskError};
 use crate::types::Writes;
 
