@@ -56,6 +56,8 @@ pub(crate) struct Fault {
     pub(crate) span: Option<Range<usize>>,
     pub(crate) message: String,
     pub(crate) nearest: Option<String>,
+    /// Whether the line may be quoted: not where it may hold a secret.
+    pub(crate) quote: bool,
 }
 
 impl Fault {
@@ -64,7 +66,15 @@ impl Fault {
             span: Some(span),
             message: message.into(),
             nearest: None,
+            quote: true,
         }
+    }
+
+    /// The same without quoting the line.
+    #[cfg(feature = "tools")]
+    pub(crate) fn unquoted(mut self) -> Self {
+        self.quote = false;
+        self
     }
 
     pub(crate) fn locate(self, text: &str, file: &str) -> FormatError {
@@ -87,7 +97,7 @@ impl Fault {
         let clean = |c: char| if c.is_control() { ' ' } else { c };
         let line = text[line_start..line_end].trim_end();
         let mut source_line: String = line.chars().take(SHOWN).map(clean).collect();
-        if column > SHOWN {
+        if column > SHOWN || !self.quote {
             source_line.clear();
         } else {
             width = width.min(SHOWN + 1 - column);
@@ -122,6 +132,7 @@ impl From<toml::de::Error> for Fault {
                 span,
                 message: format!("unknown {ours} `{word}`, expected {}", one_of(&valid)),
                 nearest: nearest(word, valid.iter().copied()).into_iter().next(),
+                quote: true,
             };
         }
         let message = match message.strip_prefix("missing field ") {
@@ -135,6 +146,7 @@ impl From<toml::de::Error> for Fault {
             span,
             message,
             nearest: None,
+            quote: true,
         }
     }
 }

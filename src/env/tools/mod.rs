@@ -7,6 +7,7 @@
 //!                                                  prepare (validate, build) ► call
 //! ```
 
+pub mod registry;
 mod tool;
 
 pub use tool::{Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool};
