@@ -259,9 +259,8 @@ fn read_source(raw: Spanned<RawSource>, dir: &Path) -> Result<SourceSpec, Fault>
             per: time("seconds", &rate.seconds)?,
         });
     }
-    let globs = |list: &[Spanned<String>]| -> Result<Vec<Glob>, Fault> {
-        list.iter().map(|text| glob(text)).collect()
-    };
+    let globs =
+        |list: &[Spanned<String>]| -> Result<Vec<Glob>, Fault> { list.iter().map(glob).collect() };
     let overrides = raw.access.iter().map(|rule| {
         Ok(Override {
             tools: glob(&rule.tools)?,

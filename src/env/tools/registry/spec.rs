@@ -345,7 +345,7 @@ mod tests {
 
     use super::*;
 
-    fn object(value: Value) -> Map<String, Value> {
+    fn object(value: &Value) -> Map<String, Value> {
         value.as_object().unwrap().clone()
     }
 
@@ -355,14 +355,14 @@ mod tests {
             tool: Glob::new("create_*"),
             call: "delete".to_owned(),
             arguments: object(
-                json!({ "id": "reply:/data/0/id", "in": "argument:/shop", "hard": true }),
+                &json!({ "id": "reply:/data/0/id", "in": "argument:/shop", "hard": true }),
             ),
             verify: None,
         };
-        let arguments = object(json!({ "shop": "north" }));
+        let arguments = object(&json!({ "shop": "north" }));
         assert_eq!(
             rule.fill(&arguments, &json!({ "data": [{ "id": 7 }] })),
-            Ok(object(json!({ "id": 7, "in": "north", "hard": true })))
+            Ok(object(&json!({ "id": 7, "in": "north", "hard": true })))
         );
         assert_eq!(
             rule.fill(&arguments, &json!({})),

@@ -109,10 +109,9 @@ impl Secrets {
             .map_err(|error| fail(format!("cannot be read: {error}")))?;
         let values = toml::from_str(&text).map_err(|error: toml::de::Error| {
             let at = error.span().map_or(0, |span| span.start).min(text.len());
-            let line = text.as_bytes()[..at]
-                .iter()
-                .filter(|b| **b == b'\n')
-                .count()
+            let line = text
+                .get(..at)
+                .map_or(0, |before| before.matches('\n').count())
                 + 1;
             fail(format!("is not a list of NAME = \"value\" (line {line})"))
         })?;
