@@ -12,7 +12,12 @@
 //! Not guaranteed: that a snapshot can be restored in another world, or after the run.
 
 pub mod episode;
+#[cfg(any(feature = "browser", feature = "sites"))]
+mod process;
+pub mod server;
 mod site;
+#[cfg(any(feature = "demo", feature = "sites"))]
+pub(crate) mod sql;
 mod world;
 
 #[cfg(feature = "browser")]

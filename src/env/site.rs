@@ -1,12 +1,13 @@
 //! Sites: the servers behind web environments, and how to get one to oneself.
 
 use std::any::Any;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::context::Cx;
+use crate::context::{Cx, Interrupted};
 
 /// A site: gives out instances, each with a base URL of its own.
 #[async_trait]
@@ -14,6 +15,11 @@ pub trait Site: Send + Sync {
     /// The origin that stands for every instance in observations, logs and digests, for example
     /// `http://shop.demo`. No trailing slash.
     fn logical_origin(&self) -> &str;
+
+    /// How many leases it can give at a time; `None` if as many as are asked for.
+    fn capacity(&self) -> Option<NonZeroUsize> {
+        None
+    }
 
     /// An instance for one environment.
     async fn lease(&self, cx: &Cx) -> Result<Box<dyn SiteInstance>, SiteError>;
@@ -45,6 +51,14 @@ pub trait SiteInstance: Send + Sync {
 
     /// One read-only SQL statement on the server's own database; rows as arrays.
     async fn sql(&self, statement: &str, cx: &Cx) -> Result<Value, SiteError>;
+
+    /// Gives the instance back. What was written through it is undone, where the site can put its
+    /// server back and somebody else will see it; with `keep` it stays: a commit wrote it.
+    #[must_use]
+    async fn close(self: Box<Self>, keep: bool, cx: &Cx) -> Result<(), SiteError> {
+        let _ = (keep, cx);
+        Ok(())
+    }
 }
 
 /// A saved state of a site's server; cheap to clone. What is inside is the site's own.
@@ -63,6 +77,20 @@ pub enum SiteError {
     /// It did not start, or is not there.
     #[error("the site did not start: {0}")]
     Start(String),
+    /// All its servers are in use.
+    #[error(
+        "no server was free within {seconds} s: the site has {servers} and others use them; ask \
+         for fewer workers, or give it more"
+    )]
+    Busy {
+        /// How many it has.
+        servers: usize,
+        /// How long one was waited for.
+        seconds: u64,
+    },
+    /// Cancelled or out of time.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
     /// It cannot do this.
     #[error("this site cannot {0}")]
     Unsupported(&'static str),

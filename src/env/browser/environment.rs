@@ -28,11 +28,11 @@ use crate::context::{Cx, Interrupted};
 use crate::env::page::actions::{self, Verb};
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
-    SiteInstance, SiteState, SnapshotError,
+    SiteError, SiteInstance, SiteState, SnapshotError,
 };
 use crate::types::{
-    Action, ActionSpec, Digest, Notice, NoticeKind, Observation, Query, Rejection, Restored, Rung,
-    Seed, Snapshot, Step, Writes,
+    Action, ActionSpec, Digest, Effect, Notice, NoticeKind, Observation, Query, Rejection,
+    Restored, Rung, Seed, Snapshot, Step, Writes,
 };
 
 /// How long a page's own episode may take to become ready.
@@ -67,6 +67,8 @@ pub struct Browser {
     observed: Option<Observed>,
     /// A lane that is ready for the next restore.
     warm: Option<JoinHandle<Result<Lane, CdpError>>>,
+    /// Whether an action was carried out for good: what it sent stays.
+    committed: bool,
     /// The id of the live state; `None` while it is unknown (an action is under way or was cut).
     at: Option<u64>,
 }
@@ -122,8 +124,16 @@ pub(super) struct Kept {
     url: String,
     document: Entered,
     cookies: Vec<Cookie>,
-    /// The server's state, where the site can save it.
-    server: Option<SiteState>,
+    server: Server,
+}
+
+/// What is known of the server in a state.
+enum Server {
+    /// The site does not save its server.
+    Unsaved,
+    Saved(SiteState),
+    /// It should have been saved and was not: the state cannot be restored.
+    Failed(String),
 }
 
 /// How a restore from the last document ended.
@@ -214,6 +224,7 @@ impl Browser {
             document: Entered::default(),
             observed: None,
             warm: None,
+            committed: false,
             at: None,
         };
         browser.start(cx).await?;
@@ -518,16 +529,40 @@ impl Browser {
                 .evaluate(&document.session, None, script, SCRIPT_LIMIT, cx);
             entered.storage = Some(found.await?);
         }
-        let server = self.instance.save(cx).await;
+        let server = self.save_server(cx).await?;
         let kept = Kept {
             log,
             url: self.lane.setup.logical(&document.url),
             document: entered,
             cookies: self.lane.cookies(cx).await?,
-            server: server.map_err(|error| SnapshotError::Other(error.to_string()))?,
+            server,
         };
         self.world.keep(state, kept);
         Ok(())
+    }
+
+    /// Saves the server's state. A failure is kept with the state, not made the snapshot's: what was
+    /// reached is there all the same, it only cannot be come back to.
+    async fn save_server(&self, cx: &Cx) -> Result<Server, SnapshotError> {
+        match self.instance.save(cx).await {
+            Ok(Some(state)) => Ok(Server::Saved(state)),
+            Ok(None) => Ok(Server::Unsaved),
+            Err(SiteError::Interrupted(why)) => Err(why.into()),
+            Err(error) => {
+                tracing::warn!(%error, "a state cannot be come back to");
+                Ok(Server::Failed(error.to_string()))
+            }
+        }
+    }
+
+    /// Puts the server into the state that was saved. Where that fails nothing is known of it: no
+    /// other rung can do better.
+    async fn load_server(&self, server: &SiteState, cx: &Cx) -> Result<(), RestoreError> {
+        match self.instance.load(server, cx).await {
+            Ok(()) => Ok(()),
+            Err(SiteError::Interrupted(why)) => Err(why.into()),
+            Err(error) => Err(RestoreError::Unrestorable(error.to_string())),
+        }
     }
 
     /// A fresh lane: the warm one, if it is ready.
@@ -555,7 +590,9 @@ impl Browser {
 
     /// Whether no server has moved since the state, or it can be put back.
     fn server_can_follow(&self, kept: &Kept) -> bool {
-        kept.server.is_some() || self.world.writes == Writes::Hold || !self.world.has_written()
+        matches!(kept.server, Server::Saved(_))
+            || self.world.writes == Writes::Hold
+            || !self.world.has_written()
     }
 
     /// The document rungs: loads the state's document again in a fresh context, every request
@@ -574,9 +611,8 @@ impl Browser {
                 "its document is not in the log".to_owned(),
             ));
         };
-        if let Some(server) = &kept.server {
-            let loaded = self.instance.load(server, cx).await;
-            loaded.map_err(|error| RestoreError::Other(error.to_string()))?;
+        if let Server::Saved(server) = &kept.server {
+            self.load_server(server, cx).await?;
         }
         self.lane = self.fresh_lane(cx).await?;
         self.lane.set_cookies(&kept.cookies, cx).await?;
@@ -711,10 +747,10 @@ impl Browser {
             ));
         }
         if self.instance.resets() {
-            self.instance
-                .reset(cx)
-                .await
-                .map_err(|e| RestoreError::Other(e.to_string()))?;
+            self.instance.reset(cx).await.map_err(|error| match error {
+                SiteError::Interrupted(why) => RestoreError::Interrupted(why),
+                error => RestoreError::Unrestorable(error.to_string()),
+            })?;
         }
         self.lane = self.fresh_lane(cx).await?;
         self.path.clear();
@@ -876,6 +912,16 @@ impl Environment for Browser {
         }
     }
 
+    async fn release(
+        &mut self,
+        action: &Action,
+        _allowed: &[Effect],
+        cx: &Cx,
+    ) -> Result<Step, ActError> {
+        self.committed = true;
+        self.act(action, cx).await
+    }
+
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {
         // Of the state that was observed: a page that goes on changing by itself is found out when
         // it is to be restored.
@@ -918,10 +964,13 @@ impl Environment for Browser {
             }
             mismatches += 1;
         }
-        let kept = self
-            .world
-            .kept(saved.state)
-            .filter(|kept| self.server_can_follow(kept));
+        let kept = self.world.kept(saved.state);
+        if let Some(Server::Failed(reason)) = kept.as_ref().map(|kept| &kept.server) {
+            return Err(RestoreError::Unrestorable(format!(
+                "its server was not saved: {reason}"
+            )));
+        }
+        let kept = kept.filter(|kept| self.server_can_follow(kept));
         let rungs = [(Rung::Document, false), (Rung::DocumentSettled, true)];
         for (rung, settle_each) in rungs {
             let Some(kept) = &kept else { break };
@@ -943,9 +992,11 @@ impl Environment for Browser {
                     });
                 }
                 Ok(FromDocument::Missed(reason)) => reason,
-                Err(error @ (RestoreError::Interrupted(_) | RestoreError::Lost(_))) => {
-                    return Err(error);
-                }
+                Err(
+                    error @ (RestoreError::Interrupted(_)
+                    | RestoreError::Lost(_)
+                    | RestoreError::Unrestorable(_)),
+                ) => return Err(error),
                 Err(error) => error.to_string(),
             };
             tracing::info!(?rung, reason, "a restore took the next rung");
@@ -1002,10 +1053,23 @@ impl Environment for Browser {
         self.at.is_some() && self.at == snapshot.data["state"].as_u64()
     }
 
-    async fn close(self: Box<Self>, _cx: &Cx) -> Result<(), CloseError> {
-        // Dropping the lane disposes of its context; the browser serves the other lanes.
-        drop(self);
-        Ok(())
+    async fn close(self: Box<Self>, cx: &Cx) -> Result<(), CloseError> {
+        let Self {
+            lane,
+            warm,
+            instance,
+            committed,
+            ..
+        } = *self;
+        // Dropping a lane disposes of its context; the browser serves the other lanes. No page is
+        // left that could still send something when the server is put back.
+        drop(lane);
+        drop(warm);
+        match instance.close(committed, cx).await {
+            Ok(()) => Ok(()),
+            Err(SiteError::Interrupted(why)) => Err(why.into()),
+            Err(error) => Err(CloseError::Other(error.to_string())),
+        }
     }
 }
 

@@ -1,8 +1,7 @@
 //! One Chromium process and its end.
 //!
-//! The browser runs in a process group of its own. A small `sh` watches a pipe that only we hold:
-//! when we end, in whatever way, the pipe closes and the shell kills the group and removes the
-//! profile directory. So no path out of this program, `kill -9` included, leaves a browser behind.
+//! The browser runs in a process group of its own, which is watched: no path out of this program,
+//! `kill -9` included, leaves a browser or its profile directory behind.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,6 +16,7 @@ use super::connection::{CdpError, Connection, auto_attach};
 use super::find::{BrowserBinary, BrowserKind};
 use super::transport::{TransportError, WebSocket};
 use crate::context::{Cx, Interrupted};
+use crate::env::process::{GroupGuard, watch};
 
 /// How long a browser may take to open its debugging port.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -223,30 +223,4 @@ impl Drop for Chromium {
         killpg(self.group, Signal::SIGKILL).ok();
         // Dropping the watchdog's pipe makes it remove the profile.
     }
-}
-
-/// Kills the group if the start is abandoned half-way.
-struct GroupGuard(Pid);
-
-impl Drop for GroupGuard {
-    fn drop(&mut self) {
-        killpg(self.0, Signal::SIGKILL).ok();
-    }
-}
-
-/// Starts the shell that outlives us by one command.
-fn watch(group: Pid, profile: &Path) -> std::io::Result<(Child, ChildStdin)> {
-    let mut child = Command::new("sh")
-        .arg("-c")
-        .arg(r#"cat >/dev/null; kill -KILL "-$1" 2>/dev/null; sleep 0.1; rm -rf -- "$2""#)
-        .arg("branchline-watchdog")
-        .arg(group.as_raw().to_string())
-        .arg(profile)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()?;
-    let pipe = child.stdin.take().expect("stdin was piped above");
-    Ok((child, pipe))
 }

@@ -16,7 +16,7 @@ use super::lane::LaneSetup;
 use super::launch::{Chromium, LaunchError};
 use crate::context::Cx;
 use crate::env::episode::Episode;
-use crate::env::{Environment, OpenError, Site, World};
+use crate::env::{Environment, OpenError, Site, SiteError, World};
 use crate::types::{Seed, Writes};
 
 /// How the boxes a page opens are answered. Every box is reported in the next observation.
@@ -253,18 +253,18 @@ impl World for BrowserWorld {
     fn concurrency(&self) -> NonZeroUsize {
         // Lanes mostly wait, for models and servers; a page at rest costs no processor.
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-        cores.saturating_mul(const { NonZeroUsize::new(4).unwrap() })
+        let lanes = cores.saturating_mul(const { NonZeroUsize::new(4).unwrap() });
+        self.site.capacity().map_or(lanes, |most| lanes.min(most))
     }
 
     async fn open(&self, seed: Seed, cx: &Cx) -> Result<Box<dyn Environment>, OpenError> {
         let mut tried = None;
         loop {
             let chromium = self.chromium(cx).await?;
-            let instance = self
-                .site
-                .lease(cx)
-                .await
-                .map_err(|error| OpenError::Other(error.to_string()))?;
+            let instance = self.site.lease(cx).await.map_err(|error| match error {
+                SiteError::Interrupted(why) => OpenError::Interrupted(why),
+                error => OpenError::Other(error.to_string()),
+            })?;
             let shared = Arc::clone(&self.shared);
             match Browser::open(shared, Arc::clone(&chromium), instance, seed, cx).await {
                 Ok(browser) => return Ok(Box::new(browser)),
