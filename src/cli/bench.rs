@@ -225,6 +225,7 @@ async fn one_round(args: &RoundArgs, cx: &Cx) -> Result<RunReport, CliError> {
         limits: RunLimits::default(),
         seed: Seed(0),
         retries: 0,
+        dry_run: false,
     };
     Ok(crate::runtime::run(job, recorder, &mut |_, _| {}, cx).await?)
 }

@@ -31,21 +31,19 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
         _ => args.run.as_path(),
     };
     let replay = crate::record::replay(run)?;
-    let nodes = replay
-        .search
-        .as_ref()
-        .map_or(0, |search| search.tree().len());
+    let searches = || replay.earlier.iter().chain(&replay.search);
+    let nodes: usize = searches().map(|search| search.tree().len()).sum();
     let digest = replay.search.as_ref().map(|search| search.tree().digest());
     if args.json {
         let value = json!({
             "run": replay.id, "task": replay.manifest.task, "events": replay.events,
-            "nodes": nodes, "tree": digest, "ended": replay.ended, "complete": replay.complete,
+            "rounds": replay.rounds(), "nodes": nodes, "tree": digest, "ended": replay.ended, "complete": replay.complete,
             "torn": replay.torn, "missing_blobs": replay.missing,
         });
         print(&value.to_string());
         return Ok(Exit::Done);
     }
-    if let Some(search) = replay.search.as_ref().filter(|_| !args.quiet) {
+    if !args.quiet {
         let (rows, columns) = console::Term::stdout().size_checked().unwrap_or((0, 100));
         let max_lines = if rows == 0 {
             200
@@ -53,13 +51,17 @@ pub(super) fn replay(args: &ReplayArgs) -> Result<Exit, CliError> {
             usize::from(rows) * 4
         };
         let colour = std::io::stdout().is_terminal();
-        let words = Words::read(run)?;
         let style = TreeStyle {
             width: columns,
             max_lines,
             colour,
         };
-        print(&tree_with(search, &words, style));
+        for (round, (search, words)) in searches().zip(Words::read(run)?).enumerate() {
+            if replay.rounds() > 1 {
+                print(&format!("round {}", round + 1));
+            }
+            print(&tree_with(search, &words, style));
+        }
     }
     print(&format!(
         "{}: {} events, {nodes} states, tree {}",

@@ -81,6 +81,9 @@ pub(super) struct SearchArgs {
     /// come (faster with several workers; replays from its log all the same).
     #[arg(long, value_enum, default_value = "ticket")]
     pub order: Landing,
+    /// Search, and print what the commit would send, without sending it.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// Where results go.
@@ -387,6 +390,7 @@ async fn one(
         limits,
         seed: Seed(args.seed),
         retries: 2,
+        dry_run: args.dry_run,
     };
     let mut watch = |progress: &_, search: &_| reporter.update(progress, search);
     let result = crate::runtime::run(job, recorder, &mut watch, cx).await;

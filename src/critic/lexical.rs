@@ -11,7 +11,8 @@
 //! * `F` effect: 1 if a button or a sent field changed the state and the page confirms it ("thank
 //!   you", "added"), 0.5 if it changed the state only and nothing else was done since, 1 if the goal
 //!   is to be somewhere, all its literals are given and sent, and the headline, the address or what was
-//!   pressed say all the rest; else 0;
+//!   pressed say all the rest; where a write waits to be sent, 1 if what was pressed for it shares a
+//!   word with the goal or sends what was filled in; else 0;
 //! * `H` prospect: share of the content terms that stand anywhere on the page;
 //! * `P` 1 if anything changed at all;
 //! * `L` loops: share of the steps that repeat an earlier one or changed nothing, 1 where the state
@@ -288,6 +289,10 @@ fn effect(goal: &Goal, path: &[&PathStep], view: &View<'_>, given: bool) -> f64 
     let name = terms(target_name(last));
     let meant = name.iter().any(|t| goal.terms.contains(t))
         || before.last().is_some_and(|s| gives(&s.action));
+    if !view.waiting.is_empty() {
+        // What the page will say is not known yet: a write counts by what was pressed for it.
+        return if meant { 1.0 } else { 0.0 };
+    }
     // After a stop the page before it is the page itself.
     let previous = if view.path.len() == path.len() {
         view.previous

@@ -99,6 +99,8 @@ pub enum SimFault {
     Reject(String),
     /// An `act` leads elsewhere than it should; a `restore` reaches another state (`Diverged`).
     Drift,
+    /// On an act that writes: it writes to another address than usual.
+    OtherWrite,
 }
 
 /// A place to stop a call at: it signals `entered` and waits for `release`.
@@ -224,7 +226,7 @@ impl SimBuilder {
         self
     }
 
-    /// What writes may do. [`Writes::Hold`] holds them; under [`Writes::Allow`] all instances share
+    /// What writes may do. [`Writes::Hold`] holds them until a commit releases them; under [`Writes::Allow`] all instances share
     /// one server that nothing puts back; otherwise the server's state is the instance's own and
     /// is restored with it.
     #[must_use]
@@ -308,7 +310,7 @@ impl World for SimWorld {
             }
             Some(SimFault::Crash(reason)) => return Err(OpenError::Lost(reason)),
             Some(SimFault::Gate(gate)) => pass(&gate, cx).await?,
-            Some(SimFault::Drift) => {
+            Some(SimFault::Drift | SimFault::OtherWrite) => {
                 return Err(OpenError::Start {
                     url: url(&self.shared.start),
                     reason: "it leads elsewhere".to_owned(),
@@ -411,7 +413,39 @@ impl SimEnv {
         Digest::of(format!("{}\n{}", self.text(), self.state.seed.0))
     }
 
-    fn apply(&mut self, action: &Action) -> Result<Step, Rejection> {
+    async fn carry_out(
+        &mut self,
+        action: &Action,
+        may_leave: impl Fn(&Effect) -> bool,
+        cx: &Cx,
+    ) -> Result<Step, ActError> {
+        let fault = self.begin(SimCall::Act, Some(action), cx).await?;
+        if let Some(SimFault::Reject(reason)) = fault {
+            return Ok(Step::Rejected(Rejection {
+                reason,
+                nearest: Vec::new(),
+            }));
+        }
+        let elsewhere = matches!(fault, Some(SimFault::OtherWrite));
+        let step = match self.apply(action, elsewhere, may_leave) {
+            Ok(step) => step,
+            Err(rejection) => Step::Rejected(rejection),
+        };
+        if matches!(step, Step::Done { .. }) {
+            self.observed = None;
+        }
+        if let (Some(SimFault::Drift), Step::Done { .. }) = (fault, &step) {
+            *self.state.counters.entry("drift".to_owned()).or_default() += 1;
+        }
+        Ok(step)
+    }
+
+    fn apply(
+        &mut self,
+        action: &Action,
+        elsewhere: bool,
+        may_leave: impl Fn(&Effect) -> bool,
+    ) -> Result<Step, Rejection> {
         let reject = |reason: String, nearest: Vec<String>| Err(Rejection { reason, nearest });
         if self.state.answer.is_some() {
             return reject("the episode is over".to_owned(), Vec::new());
@@ -438,19 +472,26 @@ impl SimEnv {
             "add" => *self.state.counters.entry(need("counter")?).or_default() += 1,
             "write" => {
                 let key = need("key")?;
-                let held = self.shared.writes == Writes::Hold;
-                effects.push(Effect {
+                let mut write = Effect {
                     kind: EffectKind::Write,
                     method: "POST".to_owned(),
                     url: format!("{}/{key}", url(&self.state.page)),
                     headers: Vec::new(),
                     body: None,
-                    held,
-                });
+                    held: false,
+                };
+                if elsewhere {
+                    write.url.push_str("-elsewhere");
+                }
+                write.held = !may_leave(&write);
+                let held = write.held;
+                effects.push(write);
+                if held {
+                    return Ok(Step::Held { effects });
+                }
                 match self.shared.writes {
-                    Writes::Hold => return Ok(Step::Held { effects }),
                     Writes::Allow => *self.shared.common().server.entry(key).or_default() += 1,
-                    Writes::Session | Writes::Checkpoint => {
+                    Writes::Hold | Writes::Session | Writes::Checkpoint => {
                         *self.state.server.entry(key).or_default() += 1;
                     }
                 }
@@ -505,7 +546,7 @@ troubles!(
 
 impl SimEnv {
     /// What every call begins with: the faults that end it, and the one that it must see to
-    /// itself (`Drift` or `Reject`).
+    /// itself (`Drift`, `OtherWrite` or `Reject`).
     async fn begin(
         &mut self,
         call: SimCall,
@@ -536,7 +577,9 @@ impl SimEnv {
                 self.cut_off &= call != SimCall::Act;
                 Ok(None)
             }
-            fault @ (Some(SimFault::Reject(_) | SimFault::Drift) | None) => Ok(fault),
+            fault @ (Some(SimFault::Reject(_) | SimFault::Drift | SimFault::OtherWrite) | None) => {
+                Ok(fault)
+            }
         }
     }
 }
@@ -594,24 +637,22 @@ impl Environment for SimEnv {
     }
 
     async fn act(&mut self, action: &Action, cx: &Cx) -> Result<Step, ActError> {
-        let fault = self.begin(SimCall::Act, Some(action), cx).await?;
-        if let Some(SimFault::Reject(reason)) = fault {
-            return Ok(Step::Rejected(Rejection {
-                reason,
-                nearest: Vec::new(),
-            }));
-        }
-        let step = match self.apply(action) {
-            Ok(step) => step,
-            Err(rejection) => Step::Rejected(rejection),
+        let held = self.shared.writes == Writes::Hold;
+        self.carry_out(action, |_| !held, cx).await
+    }
+
+    async fn release(
+        &mut self,
+        action: &Action,
+        allowed: &[Effect],
+        cx: &Cx,
+    ) -> Result<Step, ActError> {
+        let known = |write: &Effect| {
+            allowed
+                .iter()
+                .any(|one| one.method == write.method && one.url == write.url)
         };
-        if matches!(step, Step::Done { .. }) {
-            self.observed = None;
-        }
-        if let (Some(SimFault::Drift), Step::Done { .. }) = (fault, &step) {
-            *self.state.counters.entry("drift".to_owned()).or_default() += 1;
-        }
-        Ok(step)
+        self.carry_out(action, known, cx).await
     }
 
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {
@@ -707,7 +748,7 @@ impl Environment for SimEnv {
                 return Err(CloseError::Other(reason));
             }
             Some(SimFault::Crash(reason)) => return Err(CloseError::Lost(reason)),
-            Some(SimFault::Drift) | None => {}
+            Some(SimFault::Drift | SimFault::OtherWrite) | None => {}
         }
         self.shared.common().stats.closed += 1;
         Ok(())

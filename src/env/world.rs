@@ -42,8 +42,8 @@ pub trait Environment: Send {
         self.act(action, cx).await
     }
 
-    /// The HTTP exchanges since the instance was opened, as an HTTP Archive 1.2 with secrets
-    /// redacted. `None` where there are none to speak of.
+    /// The HTTP exchanges since the instance was opened for a commit, as an HTTP Archive 1.2 with
+    /// secrets redacted. `None` where there are none to speak of, or none were kept.
     fn archive(&self) -> Option<har::v1_2::Log> {
         None
     }
@@ -73,6 +73,16 @@ pub trait World: Send + Sync {
 
     /// Opens an instance at the task's start state.
     async fn open(&self, seed: Seed, cx: &Cx) -> Result<Box<dyn Environment>, OpenError>;
+
+    /// Opens the instance of a commit: as [`World::open`] does, and its exchanges are kept for
+    /// [`Environment::archive`] from the first on.
+    async fn open_for_commit(
+        &self,
+        seed: Seed,
+        cx: &Cx,
+    ) -> Result<Box<dyn Environment>, OpenError> {
+        self.open(seed, cx).await
+    }
 }
 
 /// What a caller can do about an error.

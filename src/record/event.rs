@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::search::{Outcome, Request, SearchConfig, Spent, Start, StopReason};
+use crate::search::{Budget, Outcome, Request, SearchConfig, Spent, Start, StopReason};
 use crate::types::{Action, Cost, Digest, EdgeId, NodeId, Restored, Seed, Snapshot, Step, Ticket};
 
 /// Version of the log's format. A reader refuses a later one.
-pub const LOG_VERSION: u32 = 1;
+pub const LOG_VERSION: u32 = 2;
 
 /// What was run. Kept in `run.toml` for people and in the first event for [`super::replay`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -70,8 +70,15 @@ pub enum EventKind {
         /// What is being run.
         manifest: RunManifest,
     },
-    /// The start state was observed; the search begins.
+    /// The start state of a round was observed; its search begins, with tickets, nodes and edges
+    /// counted anew. The first round begins at the task's start, a later one where a commit led.
     Root {
+        /// Which round, from 0.
+        #[serde(default)]
+        round: u32,
+        /// What this round may spend; the manifest's whole budget if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        budget: Option<Budget>,
         /// What the search is given.
         start: Start,
         /// The goal, the task's own or the environment's.
@@ -135,8 +142,9 @@ pub enum EventKind {
         step: Step,
         /// The digest it led to.
         digest: Digest,
-        /// The digest it had led to during the search.
-        expected: Digest,
+        /// The digest it had led to during the search; `None` for a write that was held then, and sent
+        /// now for the first time.
+        expected: Option<Digest>,
         /// Blob: the observation as JSON.
         observation: Digest,
         /// Blob: JPEG.
@@ -148,8 +156,8 @@ pub enum EventKind {
         index: Option<u32>,
         /// What should have been done there.
         action: Option<Action>,
-        /// The digest that was expected.
-        expected: Digest,
+        /// The digest that was expected, where the search had seen one.
+        expected: Option<Digest>,
         /// The digest that was reached, if the action was carried out at all.
         got: Option<Digest>,
         /// What happened, in words.

@@ -14,9 +14,12 @@ pub struct Replay {
     pub id: String,
     /// What was run.
     pub manifest: RunManifest,
-    /// The search, in the state in which the log leaves it. `None`: the log ends before the start
-    /// state was observed.
+    /// The search, in the state in which the log leaves it: the last round's. `None`: the log ends
+    /// before the start state was observed.
     pub search: Option<Search>,
+    /// The searches of the rounds before, in order: each ended in a commit from which the next one
+    /// went on.
+    pub earlier: Vec<Search>,
     /// Events read.
     pub events: u64,
     /// Why and that the search ended; `None`: the log breaks off before (a crash).
@@ -90,6 +93,7 @@ pub fn replay(dir: &Path) -> Result<Replay, ReplayError> {
             id,
             manifest,
             search: None,
+            earlier: Vec::new(),
             events: 1,
             ended: None,
             complete: false,
@@ -126,6 +130,12 @@ impl Replay {
         self.manifest.seed
     }
 
+    /// How many rounds began.
+    #[must_use]
+    pub fn rounds(&self) -> usize {
+        self.earlier.len() + usize::from(self.search.is_some())
+    }
+
     fn follow(&mut self, event: Event) -> Result<(), ReplayError> {
         let Event { seq, kind, .. } = event;
         let order = |reason: &str| ReplayError::Order {
@@ -135,17 +145,29 @@ impl Replay {
         if self.complete {
             return Err(order("the log goes on after `run_ended`"));
         }
+        let rounds = self.rounds();
         let begun = self
             .search
             .as_mut()
             .ok_or_else(|| order("it comes before `root`"));
         match kind {
             EventKind::RunStarted { .. } => return Err(order("a second `run_started`")),
-            EventKind::Root { start, .. } => {
-                if begun.is_ok() {
-                    return Err(order("a second `root`"));
+            EventKind::Root {
+                round,
+                budget,
+                start,
+                ..
+            } => {
+                if round as usize != rounds {
+                    return Err(order("a `root` of another round"));
                 }
-                self.search = Some(Search::new(self.manifest.search, start));
+                if begun.is_ok() && self.ended.take().is_none() {
+                    return Err(order("a second `root` before the search ended"));
+                }
+                let mut config = self.manifest.search;
+                config.budget = budget.unwrap_or(config.budget);
+                let search = Search::new(config, start);
+                self.earlier.extend(self.search.replace(search));
             }
             EventKind::Asked { ticket, request } => {
                 let logged = Ask::Start { ticket, request };

@@ -263,6 +263,31 @@ impl Recorder {
         self.blob(&bytes)
     }
 
+    /// Writes `value` as a JSON file `name` beside the log, without secrets: something for other
+    /// programs, which the log does not depend on. Returns where it is.
+    ///
+    /// # Errors
+    /// As [`Recorder::blob`].
+    pub fn file(&mut self, name: &str, value: &impl Serialize) -> Result<PathBuf, RecordError> {
+        self.whole()?;
+        let unserialisable = |e: serde_json::Error| RecordError::Serialise {
+            what: "a file of the record",
+            reason: e.to_string(),
+        };
+        let mut value = serde_json::to_value(value).map_err(unserialisable)?;
+        self.redactor.value(&mut value);
+        let bytes = serde_json::to_vec_pretty(&value).map_err(unserialisable)?;
+        let path = self.dir.join(name);
+        match keep(&path, &bytes) {
+            Ok(()) => Ok(path),
+            Err(source) => {
+                self.broken = true;
+                let safe = self.next;
+                Err(RecordError::Blob { path, safe, source })
+            }
+        }
+    }
+
     fn whole(&self) -> Result<(), RecordError> {
         if self.broken {
             return Err(RecordError::Broken {

@@ -26,6 +26,9 @@ use crate::types::{Cost, Ticket};
 /// | `failure` | what ended the search early: `part` (`provider`, `environment`), `reason` |
 /// | `best` | number of the state that was to be committed |
 /// | `path` | each `action` (`name`, `arguments`), `target`, `url`, `changed` |
+/// | `rounds` | searches: one more than commits that were not the end |
+/// | `would_send` | of a dry run: each `method`, `url`, `headers`, `body` of what the commit would send |
+/// | `archive` | path of the HTTP archive (HAR 1.2) of the commit |
 /// | `spent` | by the search: `steps`, `nodes`, `orders` |
 /// | `cost` | of the whole run: `model_calls`, `input_tokens`, `cached_tokens`, `output_tokens`, `money_micro_usd`, `priced` (false: tokens were spent whose price is not known), `env_actions` |
 /// | `steps` | `actions`, `commit_actions`, `writes` and `commit_writes` (sent), `loops`, `rejected`, `held`, `failed`, `retried`, `mismatches`, `restores` (by `live`, `document`, `document_settled`, `replay`, `copy`: `count`, `ms` in all) |
@@ -70,6 +73,9 @@ pub fn summary_json(report: &RunReport) -> Value {
         })),
         "best": report.best,
         "path": path,
+        "rounds": report.rounds,
+        "would_send": report.would_send,
+        "archive": report.archive.as_ref().map(|path| path.display().to_string()),
         "answer": report.answer,
         "spent": spent(&report.spent),
         "cost": cost(&report.cost),
@@ -97,6 +103,7 @@ pub(super) fn event(progress: &Progress) -> Option<Value> {
         Progress::Opened { goal, dir } => {
             json!({ "event": "opened", "goal": goal, "dir": dir.display().to_string() })
         }
+        Progress::Round { round } => json!({ "event": "round", "round": round }),
         Progress::Started { ticket, request } => {
             with_request(json!({ "event": "started", "ticket": ticket }), *request)
         }
@@ -136,11 +143,12 @@ pub(super) fn landed(
             event["url"] = json!(words.url);
             event["status"] = json!(status_word(edge.status()));
             event["node"] = match edge.status() {
-                EdgeStatus::Done(node) | EdgeStatus::Loop(node) => json!(node),
+                EdgeStatus::Done(node) | EdgeStatus::Loop(node) | EdgeStatus::Held(node) => {
+                    json!(node)
+                }
                 EdgeStatus::Queued
                 | EdgeStatus::InFlight
                 | EdgeStatus::Rejected
-                | EdgeStatus::Held
                 | EdgeStatus::Failed => Value::Null,
             };
             event["terminal"] = json!(edge.child().is_some_and(|n| tree.node(n).terminal()));

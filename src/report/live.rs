@@ -44,6 +44,7 @@ impl Scene {
                     format!("verdict: {}", outcome_word(verdict.outcome)),
                 ));
             }
+            Progress::Round { .. } => self.phase = None,
             Progress::Started { .. } | Progress::Landed { .. } | Progress::Warning(_) => {}
         }
     }
@@ -195,17 +196,16 @@ mod tests {
         let frame = scene().frame(&search, &words, (22, 79), Duration::from_secs(14));
         insta::assert_snapshot!(text(&frame), @r#"
         2/5  shop/mug  buy the red mug [2J]0;ownedBuy now31m
-        best-first  step 8/20  nodes 5  calls 6  tokens 7.4k  $0.0075  0:14, 1:46 left
+        best-first  step 7/20  nodes 6  calls 7  tokens 8.6k  $0.0087  0:14, 1:46 left
         n0 start
         ├─★ n1 click link "Mug"  ▰▰▰▱▱ 0.62  → http://shop.test/mug
-        │  ├─★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
-        │  └─ n4 hover [1]  judging…  → http://shop.test/mug#hover
+        │  ├─★ ✓ n4 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
+        │  └─ n5 hover [1]  judging…  → http://shop.test/mug#hover
         ├─ ✗ fill [3] "mug"  rejected: no element 3
-        ├─ n2 click link "Cart"  ▰▰▱▱▱ 0.31  · 1 queued  → http://shop.test/cart
-        │  └─ ◌ press "Enter"
+        ├─ n2 click link "Cart"  ▰▰▱▱▱ 0.31  · 2 queued  → http://shop.test/cart
         ├─ ↺ back  back to n0  → start
-        ├─ ⏸ click button "Buy"  held: it writes
-        ├─ ! goto "http://shop.test/down"  failed: the page crashed
+        ├─ ⏸ n3 click button "Buy"  held  no value: it writes
+        ├─ ◌ goto "http://shop.test/down"
         └─ ◌ scroll 400
         "#);
         let mut ended = scene();
@@ -217,11 +217,11 @@ mod tests {
         let small = ended.frame(&search, &words, (7, 50), Duration::from_secs(130));
         insta::assert_snapshot!(text(&small), @r#"
         2/5  shop/mug  buy the red mug [2J]0;ownedBuy now…
-        best-first  step 8/20  nodes 5  calls 6
+        best-first  step 7/20  nodes 6  calls 7
         n0 start  +7 hidden
-        ├─⋯★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.tes…
-        └─⋯ n4 hover [1]  judging…  → http://shop.test/mu…
-        … 8 lines hidden
+        ├─⋯★ ✓ n4 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.tes…
+        └─⋯ n5 hover [1]  judging…  → http://shop.test/mu…
+        … 7 lines hidden
         search ended: the time is spent
         "#);
         for rows in 0..20 {

@@ -188,6 +188,11 @@ impl Reporter {
             wall: self.budget.wall,
             ..Scene::default()
         };
+        self.forget_tree();
+    }
+
+    /// Another tree begins.
+    fn forget_tree(&mut self) {
         self.words = Words::default();
         self.told.clear();
         self.steps = 0;
@@ -195,6 +200,9 @@ impl Reporter {
     }
 
     fn learn(&mut self, progress: &Progress, search: &Search) {
+        if matches!(progress, Progress::Round { .. }) {
+            self.forget_tree();
+        }
         self.scene.follow(progress, search, &self.words);
         if let Progress::Landed {
             ticket,
@@ -248,6 +256,7 @@ impl Reporter {
                 }
             }
             Progress::Opened { .. }
+            | Progress::Round { .. }
             | Progress::SearchEnded { .. }
             | Progress::Committing { .. }
             | Progress::Verdict(_) => {}
@@ -285,6 +294,10 @@ impl Reporter {
                 lines.push(format!("goal: {goal}"));
                 lines.push(format!("record: {}", dir.display()));
             }
+            Progress::Round { round } => lines.push(format!(
+                "round {}: the commit was not the end; the search goes on from there",
+                round + 1
+            )),
             Progress::Started { .. } | Progress::Landed { .. } => {}
             Progress::Warning(text) => lines.push(format!("warning: {text}")),
             Progress::SearchEnded { reason, best } => {
@@ -347,7 +360,7 @@ impl Reporter {
                     EdgeStatus::Done(node) => format!("-> {node} {to}"),
                     EdgeStatus::Loop(node) => format!("-> back to {node} {to}"),
                     EdgeStatus::Rejected => format!("rejected{why}"),
-                    EdgeStatus::Held => format!("held{why}"),
+                    EdgeStatus::Held(node) => format!("-> {node} held{why}"),
                     EdgeStatus::Failed => format!("failed{why}"),
                     EdgeStatus::Queued | EdgeStatus::InFlight => format!("-> {to}"),
                 };
@@ -459,18 +472,18 @@ mod tests {
         step 4/20  n0  back  -> back to n0 start
         value n2  click link "Cart"  0.31
         propose n1  2 new actions
-        step 5/20  n0  click button "Buy"  held: it writes
+        step 5/20  n0  click button "Buy"  -> n3 held: it writes
         propose n2  2 new actions
-        step 6/20  n1  stop "4"  -> n3 http://shop.test/mug (end)
-        step 7/20  n1  hover [1]  -> n4 http://shop.test/mug#hover
+        step 6/20  n1  stop "4"  -> n4 http://shop.test/mug (end)
+        value n3  click button "Buy"  none
+        step 7/20  n1  hover [1]  -> n5 http://shop.test/mug#hover
+        value n4  stop "4"  0.95
         step 8/20  n0  goto "http://shop.test/down"  failed: the page crashed
-        value n3  stop "4"  0.95
-        value n4  hover [1]  none
-        step 9/20  n0  scroll 400  -> n5 start#scroll
-        step 10/20  n2  press "Enter"  -> n6 http://shop.test/cart#press
-        propose n4  2 new actions
+        value n5  hover [1]  none
+        step 9/20  n0  scroll 400  -> n6 start#scroll
+        step 10/20  n2  press "Enter"  -> n7 http://shop.test/cart#press
         warning: the browser did not close
-        search ended: the budget of actions is spent; best n3
+        search ended: the budget of actions is spent; best n4
         commit 1/2  click link "Mug"
         verdict: unscored
         "#);

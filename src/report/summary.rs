@@ -65,11 +65,25 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
     if let Some(answer) = &report.answer {
         lines.push(fact("answer", &format!("\"{answer}\"")));
     }
+    for (at, effect) in report.would_send.iter().enumerate() {
+        let label = if at == 0 { "would send" } else { "" };
+        lines.push(fact(label, &format!("{} {}", effect.method, effect.url)));
+        for (name, value) in &effect.headers {
+            lines.push(fact("", &format!("  {name}: {value}")));
+        }
+        if let Some(body) = &effect.body {
+            lines.push(fact("", &format!("  {body}")));
+        }
+    }
     let best = report
         .best
         .map_or_else(|| "no state".to_owned(), |best| best.to_string());
+    let rounds = match report.rounds {
+        1 => String::new(),
+        more => format!("; {more} rounds, each from where the last commit led"),
+    };
     let ended = format!(
-        "{}; ended: {}; best {best}",
+        "{}; ended: {}; best {best}{rounds}",
         about.strategy,
         reason_words(report.reason)
     );
@@ -91,11 +105,6 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
             steps.writes, steps.commit_writes, steps.held
         ),
     ));
-    if steps.held > 0 && report.verdict.outcome != Outcome::Solved {
-        let hint = "held actions were not carried out: what writes may do is the task's to say \
-                    (`writes`, docs/tasks.md)";
-        lines.push(fact("", hint));
-    }
     lines.push(fact("restores", &restores(steps)));
     lines.push(fact("trouble", &trouble(steps)));
     lines.push(fact("model", &model_words(&report.cost)));
@@ -108,6 +117,9 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
         .flat_map(|line| line.wrap(width, LABEL + 2, FACT_LINES))
         .collect();
     // To be copied: never cut.
+    if let Some(archive) = &report.archive {
+        lines.push(fact("archive", &archive.display().to_string()));
+    }
     lines.push(fact("record", &report.dir.display().to_string()));
     lines.push(fact(
         "replay",
@@ -413,6 +425,9 @@ mod tests {
                 ),
             ]),
             uncommitted: None,
+            rounds: 1,
+            would_send: Vec::new(),
+            archive: None,
             path: vec![
                 step(
                     Action::new("click", json!({"ref": "12"})),
@@ -491,8 +506,6 @@ mod tests {
           spent       steps 20/20, nodes 14, model orders 34
           actions     31 in the search, 3 in the commit
           writes      2 sent in the search, 1 in the commit, 1 actions held
-                      held actions were not carried out: what writes may do is the task's to say
-                      (`writes`, docs/tasks.md)
           restores    live 10 (mean 0.9 ms), replay 7 (mean 1.3 s); 1 try did not verify
           trouble     0 to known states, 2 rejected, 0 failed, 1 retried
           model       41 calls; 51,234 tokens in (12,000 cached), 1,900 out; $0.0123
@@ -603,6 +616,7 @@ mod tests {
         insta::assert_json_snapshot!(summary_json(&report()), @r#"
         {
           "answer": "4",
+          "archive": null,
           "best": 7,
           "checks": [
             {
@@ -666,6 +680,7 @@ mod tests {
               "url": "http://shop.test/mug"
             }
           ],
+          "rounds": 1,
           "schema": 1,
           "spent": {
             "nodes": 14,
@@ -697,7 +712,8 @@ mod tests {
           "stopped": "steps",
           "tree_digest": "6baa6c9f461fe834a9da0ebb62e0f6fb8c11988a58cbc51b8da8040aea19bc3a",
           "uncommitted": null,
-          "wall_ms": 72345
+          "wall_ms": 72345,
+          "would_send": []
         }
         "#);
         let broken = summary_json(&broken());

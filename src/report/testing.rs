@@ -100,6 +100,7 @@ fn world(from: &str, action: &Action) -> (Outcome, EdgeWords) {
         ("click", Some("2")) => state(Some("link \"Cart\""), "http://shop.test/cart", false),
         ("click", _) => (
             Outcome::Stepped(Stepped::Held {
+                digest: Digest::of("held"),
                 effects: Vec::new(),
                 cost,
             }),
@@ -195,7 +196,8 @@ pub(super) fn drive(
         let (outcome, said) = answer(search, &states, request);
         search.tell(ticket, outcome).unwrap();
         if search.tree().len() > states.len() {
-            states.push(said.url.clone().unwrap());
+            // A held action leads nowhere yet.
+            states.push(said.url.clone().unwrap_or_default());
         }
         if let Request::Step { edge } = request {
             words.insert(edge, said.clone());

@@ -290,7 +290,7 @@ fn mark(line: &mut Line, tail: &mut Line, status: EdgeStatus) {
             line.push(Tone::Bad, "✗ ");
             tail.push(Tone::Bad, "  rejected");
         }
-        EdgeStatus::Held => {
+        EdgeStatus::Held(_) => {
             line.push(Tone::Warn, "⏸ ");
             tail.push(Tone::Warn, "  held");
         }
@@ -364,16 +364,15 @@ mod tests {
         insta::assert_snapshot!(tree_with(&search, &words, WIDE), @r#"
         n0 start
         ├─★ n1 click link "Mug"  ▰▰▰▱▱ 0.62  → http://shop.test/mug
-        │  ├─★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
-        │  └─ n4 hover [1]  no value  · 1 queued  → http://shop.test/mug#hover
-        │     └─ ◌ press "Enter"
+        │  ├─★ ✓ n4 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
+        │  └─ n5 hover [1]  no value  proposing…  → http://shop.test/mug#hover
         ├─ ✗ fill [3] "mug"  rejected: no element 3
         ├─ n2 click link "Cart"  ▰▰▱▱▱ 0.31  · 1 queued  → http://shop.test/cart
-        │  └─ n6 press "Enter"  judging…  → http://shop.test/cart#press
+        │  └─ n7 press "Enter"  judging…  → http://shop.test/cart#press
         ├─ ↺ back  back to n0  → start
-        ├─ ⏸ click button "Buy"  held: it writes
+        ├─ ⏸ n3 click button "Buy"  held  no value: it writes
         ├─ ! goto "http://shop.test/down"  failed: the page crashed
-        └─ n5 scroll 400  judging…  → start#scroll
+        └─ n6 scroll 400  judging…  → start#scroll
         "#);
     }
 
@@ -397,10 +396,10 @@ mod tests {
         insta::assert_snapshot!(tree_with(&search, &words, style(6)), @r#"
         n0 start  +5 hidden
         ├─★ n1 click link "Mug"  ▰▰▰▱▱ 0.62  +1 hidden  → http://shop.test/mug
-        │  └─★ ✓ n3 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
+        │  └─★ ✓ n4 stop "4"  ▰▰▰▰▰ 0.95  → http://shop.test/mug
         └─ n2 click link "Cart"  ▰▰▱▱▱ 0.31  · 1 queued  → http://shop.test/cart
-           └─ n6 press "Enter"  judging…  → http://shop.test/cart#press
-        … 7 lines hidden
+           └─ n7 press "Enter"  judging…  → http://shop.test/cart#press
+        … 6 lines hidden
         "#);
         for max_lines in 0..12 {
             let text = tree_with(&search, &words, style(max_lines));

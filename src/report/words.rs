@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::text::{clip, printable};
 use crate::record::{Detail, EventKind, ReadError, Reader};
-use crate::search::{EdgeStatus, Outcome, Request, Search, Stepped};
+use crate::search::{EdgeStatus, Request, Search};
 use crate::types::{Action, EdgeId};
 
 /// The most columns that one argument takes.
@@ -30,14 +30,18 @@ pub struct EdgeWords {
 }
 
 impl Words {
-    /// The words of a recorded run.
+    /// The words of a recorded run, for each of its rounds.
     ///
     /// # Errors
     /// [`ReadError`] if the log cannot be read.
-    pub fn read(dir: &Path) -> Result<Self, ReadError> {
-        let (mut words, mut steps) = (Self::default(), HashMap::new());
+    pub fn read(dir: &Path) -> Result<Vec<Self>, ReadError> {
+        let (mut rounds, mut words, mut steps) = (Vec::new(), Self::default(), HashMap::new());
         for event in Reader::open(dir)? {
             match event?.kind {
+                EventKind::Root { round: 1.., .. } => {
+                    rounds.push(std::mem::take(&mut words));
+                    steps.clear();
+                }
                 EventKind::Asked {
                     ticket,
                     request: Request::Step { edge },
@@ -58,22 +62,14 @@ impl Words {
                             (None, None)
                         }
                     };
-                    let note = match outcome {
-                        Outcome::Failed { reason, .. } => Some(reason),
-                        Outcome::Stepped(Stepped::Rejected { rejection, .. }) => {
-                            Some(rejection.to_string())
-                        }
-                        Outcome::Stepped(Stepped::Held { .. }) => Some("it writes".to_owned()),
-                        Outcome::Stepped(Stepped::State { .. })
-                        | Outcome::Proposed(_)
-                        | Outcome::Scored(_) => None,
-                    };
+                    let note = outcome.note();
                     words.insert(edge, EdgeWords { target, url, note });
                 }
                 _ => {}
             }
         }
-        Ok(words)
+        rounds.push(words);
+        Ok(rounds)
     }
 
     /// Keeps what is known of an edge.
@@ -151,7 +147,7 @@ pub(super) fn status_word(status: EdgeStatus) -> &'static str {
         EdgeStatus::Done(_) => "done",
         EdgeStatus::Loop(_) => "loop",
         EdgeStatus::Rejected => "rejected",
-        EdgeStatus::Held => "held",
+        EdgeStatus::Held(_) => "held",
         EdgeStatus::Failed => "failed",
     }
 }

@@ -1,14 +1,18 @@
-//! The commit: the best path, executed once and for good in a fresh environment, and judged there.
+//! The commit: the best path, executed once and for good in a fresh environment.
 //!
-//! Every step must lead where it led during the search. Where it does not, the commit stops, the
-//! record says at which step, and the run is unscored: a path that cannot be repeated proves
-//! nothing about the task.
+//! Every step must lead where it led during the search, and may send only the writes that it sent, or
+//! wanted to send, then. Where it does otherwise, the commit stops, the record says at which step, and
+//! the run is unscored: a path that cannot be repeated proves nothing about the task.
+//!
+//! A write that the search held is sent here for the first time, so where it leads is news. If that is
+//! not the end, the search goes on from there, and the next commit in this very environment: what was
+//! sent is never sent again.
 
 use crate::context::{Cx, Interrupted};
-use crate::env::{ActError, Environment, ObserveError, OpenError};
+use crate::env::{ActError, Environment, ObserveError, OpenError, SnapshotError};
 use crate::eval::{Check, CheckOutcome, CheckResult, Verdict, evaluate};
 use crate::record::{EventKind, RecordError, Recorder};
-use crate::types::{Action, Digest, EdgeId, Seed, Step};
+use crate::types::{Action, Digest, EdgeId, Effect, Observation, Seed, Snapshot, Step};
 
 use super::driver::keep_screenshot;
 use super::job::{Failure, FailurePart, Job, Progress};
@@ -19,7 +23,7 @@ use super::{lane, order};
 pub(super) struct Plan<'a> {
     pub(super) job: &'a Job,
     pub(super) env_seed: Seed,
-    /// Digest of the start state.
+    /// Digest of the state it begins in.
     pub(super) start: Digest,
     pub(super) steps: Vec<PlannedStep>,
 }
@@ -30,10 +34,12 @@ pub(super) struct PlannedStep {
     /// Without secrets.
     pub(super) shown: Action,
     pub(super) action: Action,
-    /// Where it led during the search.
-    pub(super) expected: Digest,
+    /// Where it led during the search; `None` if it was held.
+    pub(super) expected: Option<Digest>,
     /// What it is done to, as rendered in the search.
     pub(super) target: Option<String>,
+    /// The writes it sent, or wanted to send, in the search: those and no others may leave.
+    pub(super) writes: Vec<Effect>,
 }
 
 /// What came of it.
@@ -49,6 +55,8 @@ pub(super) struct Committed {
     pub(super) writes: u32,
     pub(super) interrupted: bool,
     pub(super) failure: Option<Failure>,
+    /// Where the write that the last step sent led, unless that is the end: the next root.
+    pub(super) news: Option<(Observation, Snapshot)>,
 }
 
 impl Committed {
@@ -94,41 +102,52 @@ impl Committed {
     }
 }
 
-/// Executes the plan and judges the result. The environment is closed on every way out.
+/// Executes the plan in `env`, which is opened if this is the run's first commit. It stays open, to be
+/// judged or for the next round: whoever holds it closes it.
 pub(super) async fn commit(
     plan: &Plan<'_>,
+    env: &mut Option<lane::Lane>,
     recorder: &mut Recorder,
     say: &mut (dyn FnMut(&Progress) + Send),
     cx: &Cx,
 ) -> Result<Committed, RecordError> {
     let mut out = Committed::default();
     let job = plan.job;
-    let limits = &job.limits.calls;
-    // Nothing has been done yet, so opening may be tried again; nothing after it is.
-    let mut env = match lane::open(&job.world, plan.env_seed, job.retries, limits, cx).await {
-        Ok(env) => env,
-        Err(error) => {
-            let cancelled = matches!(error, OpenError::Interrupted(Interrupted::Cancelled));
-            out.broke(
-                format!("no environment could be opened for the commit: {error}"),
-                cancelled,
-            );
-            return Ok(out);
+    let env = match env {
+        Some(env) => env,
+        none @ None => {
+            // Nothing has been done yet, so opening may be tried again; nothing after it is.
+            let limits = &job.limits.calls;
+            let (world, seed, purpose) = (&job.world, plan.env_seed, lane::Purpose::Commit);
+            match lane::open(world, purpose, seed, job.retries, limits, cx).await {
+                Ok(opened) => none.insert(opened),
+                Err(error) => {
+                    let cancelled = matches!(error, OpenError::Interrupted(Interrupted::Cancelled));
+                    let reason = format!("no environment could be opened for the commit: {error}");
+                    out.broke(reason, cancelled);
+                    return Ok(out);
+                }
+            }
         }
     };
-    let walked = walk(plan, &mut *env, recorder, say, &mut out, cx).await;
-    if walked.is_ok() && out.uncommitted.is_none() {
-        let verdict = evaluate(&job.checks, out.answer.as_deref(), &mut *env, cx).await;
-        if cx.is_cancelled() {
-            out.broke(String::new(), true);
-        } else {
-            out.evaluated = Some(verdict);
-        }
+    walk(plan, &mut **env, recorder, say, &mut out, cx).await?;
+    Ok(out)
+}
+
+/// Asks the evaluators about the state that the commits led to.
+pub(super) async fn judge(
+    job: &Job,
+    answer: Option<&str>,
+    env: &mut dyn Environment,
+    out: &mut Committed,
+    cx: &Cx,
+) {
+    let verdict = evaluate(&job.checks, answer, env, cx).await;
+    if cx.is_cancelled() {
+        out.broke(String::new(), true);
+    } else {
+        out.evaluated = Some(verdict);
     }
-    if let Err(text) = lane::close(env, limits).await {
-        tracing::warn!("{text}");
-    }
-    walked.map(|()| out)
 }
 
 async fn walk(
@@ -162,7 +181,7 @@ async fn walk(
         recorder.append(&EventKind::CommitDiverged {
             index: None,
             action: None,
-            expected: plan.start,
+            expected: Some(plan.start),
             got: Some(start),
             reason: reason.clone(),
         })?;
@@ -200,7 +219,7 @@ async fn walk(
             out.uncommitted = Some(reason);
             return Ok(());
         }
-        let step = match order::act(env, &planned.action, limits, cx).await {
+        let step = match order::release(env, &planned.action, &planned.writes, limits, cx).await {
             Ok(step) => step,
             Err(error) => {
                 let cancelled = matches!(error, ActError::Interrupted(Interrupted::Cancelled));
@@ -224,8 +243,14 @@ async fn walk(
                 out.uncommitted = Some(reason);
                 return Ok(());
             }
-            Step::Held { .. } => {
-                let reason = format!("{at}, would write and was held");
+            Step::Held { effects } => {
+                let write = effects.first().map_or_else(
+                    || "a write".to_owned(),
+                    |effect| format!("{} {}", effect.method, effect.url),
+                );
+                let reason = format!(
+                    "{at}, would send {write}, which it did not in the search; it was held"
+                );
                 recorder.append(&diverged(reason.clone(), None))?;
                 out.uncommitted = Some(reason);
                 return Ok(());
@@ -253,15 +278,31 @@ async fn walk(
             screenshot,
         };
         recorder.append(&event)?;
-        if digest != planned.expected {
+        if let Some(expected) = planned.expected.filter(|expected| *expected != digest) {
             let reason = format!(
                 "{at}, led to another state ({} instead of {})",
                 digest.short(),
-                planned.expected.short()
+                expected.short()
             );
             recorder.append(&diverged(reason.clone(), Some(digest)))?;
             out.uncommitted = Some(reason);
             return Ok(());
+        }
+        if planned.expected.is_none() && !observation.terminal {
+            match order::snapshot(env, limits, cx).await {
+                Ok(snapshot) if snapshot.digest == digest => {
+                    out.news = Some((observation.clone(), snapshot));
+                }
+                // It goes on changing by itself: it can be judged, and is no point to come back to.
+                Ok(_) => {}
+                Err(error) => {
+                    let cancelled =
+                        matches!(error, SnapshotError::Interrupted(Interrupted::Cancelled));
+                    let reason = format!("{at}: no snapshot of its result: {error}");
+                    out.broke(reason, cancelled);
+                    return Ok(());
+                }
+            }
         }
         here = observation;
     }

@@ -13,18 +13,19 @@ use crate::llm::ChatError;
 use crate::policy::{Proposal, ProposeError};
 use crate::record::{Detail, EventKind, RecordError, Recorder, StepDetail};
 use crate::search::{
-    Ask, EdgeStatus, Outcome, Proposed, Request, Scored, Search, Start, Stepped, StopReason,
+    Ask, Budget, EdgeStatus, Outcome, Proposed, Request, Scored, Search, SearchConfig, Spent,
+    Start, Stepped, StopReason,
 };
 use crate::types::{
-    Action, ActionSpec, Cost, Digest, EdgeId, Exchange, NodeId, Observation, PathStep, Seed,
-    SiblingOutcome, Snapshot, Step, Ticket,
+    Action, ActionSpec, Cost, Digest, EdgeId, Effect, Exchange, NodeId, Observation, PathStep,
+    Seed, SiblingOutcome, Snapshot, Step, Ticket,
 };
 
 use super::commit::{self, Committed};
 use super::job::{Failure, FailurePart, Job, Progress, RunError, RunReport, StepFigures};
-use super::lane::{Pool, Slot};
+use super::lane::{self, Lane, Pool, Slot};
 use super::order::{self, Done, StartError, StepDone, StepEnd, StepOrder, elapsed_ms};
-use super::view::{NodeState, OwnedView, rendered_target, sent_writes, siblings, writes_digest};
+use super::view::{NodeState, OwnedView, rendered_target, sent_writes, siblings};
 
 /// Who watches a run.
 pub(super) type Watch<'a> = &'a mut (dyn FnMut(&Progress, &Search) + Send);
@@ -128,10 +129,18 @@ async fn conduct(
         observation,
         snapshot,
     )?;
-    let ended = driver.search(begun).await;
+    let ended = driver.rounds(begun).await;
     driver.drain().await;
-    let reason = ended?;
-    driver.finish(reason, begun).await
+    let ended = match ended {
+        Ok((reason, committed)) => driver.finish(reason, committed, begun).await,
+        Err(error) => Err(error.into()),
+    };
+    if let Some(real) = driver.real.take()
+        && let Err(text) = lane::close(real, calls).await
+    {
+        tracing::warn!("{text}");
+    }
+    ended
 }
 
 /// What the driver borrows from [`run`].
@@ -146,7 +155,15 @@ struct Parts<'a> {
 
 struct Driver<'a> {
     parts: Parts<'a>,
+    /// This round's search.
     search: Search,
+    round: u32,
+    /// What the rounds before spent.
+    past: Spent,
+    /// The environment in which commits are carried out, once there was one.
+    real: Option<Lane>,
+    /// The answer that a commit gave.
+    answer: Option<String>,
     goal: Arc<str>,
     actions: Arc<[ActionSpec]>,
     /// By node id.
@@ -187,6 +204,8 @@ impl<'a> Driver<'a> {
         };
         let screenshot = keep_screenshot(parts.recorder, &mut observation)?;
         let root = EventKind::Root {
+            round: 0,
+            budget: None,
             start,
             goal: goal.clone(),
             observation: parts.recorder.json(&observation)?,
@@ -198,6 +217,10 @@ impl<'a> Driver<'a> {
         let orders = parts.cx.child();
         let mut driver = Self {
             search: Search::new(parts.job.search, start),
+            round: 0,
+            past: Spent::default(),
+            real: None,
+            answer: None,
             parts,
             goal: goal.as_str().into(),
             actions,
@@ -208,6 +231,8 @@ impl<'a> Driver<'a> {
                 path: Arc::new([]),
                 answer: None,
                 writes: None,
+                effects: Arc::new([]),
+                held: false,
             }],
             arriving: HashMap::new(),
             refusals: HashMap::new(),
@@ -230,6 +255,94 @@ impl<'a> Driver<'a> {
 
     fn say(&mut self, progress: &Progress) {
         (self.parts.progress)(progress, &self.search);
+    }
+
+    /// Searches and commits, until a commit is the end: why the last search ended, and what came of
+    /// its commit.
+    async fn rounds(&mut self, begun: Instant) -> Result<(StopReason, Committed), RecordError> {
+        loop {
+            let reason = self.search(begun).await?;
+            let mut committed = self.commit(reason).await?;
+            self.figures.commit_actions += committed.actions;
+            self.figures.commit_writes += committed.writes;
+            if let Some(answer) = &committed.answer {
+                self.answer = Some(answer.clone());
+            }
+            let left = self.search.config().budget.less(&self.search.spent());
+            let late = self
+                .parts
+                .job
+                .limits
+                .wall
+                .is_some_and(|wall| begun.elapsed() >= wall);
+            match committed.news.take() {
+                Some((observation, snapshot))
+                    if left.allows_a_step() && !late && !self.parts.cx.is_cancelled() =>
+                {
+                    self.next_round(left, observation, snapshot)?;
+                }
+                Some(_) | None => return Ok((reason, committed)),
+            }
+        }
+    }
+
+    /// Goes on from where a commit led, in a tree of its own.
+    fn next_round(
+        &mut self,
+        budget: Budget,
+        observation: Observation,
+        snapshot: Snapshot,
+    ) -> Result<(), RecordError> {
+        let best = self.search.best().expect("its path was committed");
+        let from = self.state(best);
+        let mut path = from.path.to_vec();
+        if let Some(last) = path.last_mut() {
+            last.url.clone_from(&observation.url);
+            last.changed = from.observation.digest != observation.digest;
+        }
+        let previous = Some(Arc::clone(&from.observation));
+        self.round += 1;
+        self.past += self.search.spent();
+        self.figures.loops += self.count_loops();
+        let start = Start {
+            digest: observation.digest,
+            terminal: observation.terminal,
+        };
+        let recorder = &mut *self.parts.recorder;
+        let root = EventKind::Root {
+            round: self.round,
+            budget: Some(budget),
+            start,
+            goal: self.goal.to_string(),
+            observation: recorder.json(&observation)?,
+            // The commit's last step has it.
+            screenshot: None,
+            snapshot: snapshot.clone(),
+            actions: recorder.json(&&*self.actions)?,
+        };
+        recorder.append(&root)?;
+        let config = SearchConfig {
+            budget,
+            ..*self.search.config()
+        };
+        self.search = Search::new(config, start);
+        self.states = vec![NodeState {
+            observation: Arc::new(observation),
+            previous,
+            snapshot,
+            path: path.into(),
+            answer: None,
+            writes: None,
+            effects: Arc::new([]),
+            held: false,
+        }];
+        self.arriving.clear();
+        self.refusals.clear();
+        self.secrets.clear();
+        self.orders = self.parts.cx.child();
+        let round = self.round;
+        self.say(&Progress::Round { round });
+        Ok(())
     }
 
     /// Asks, carries out and tells until the search ends.
@@ -330,12 +443,20 @@ impl<'a> Driver<'a> {
     }
 
     fn view(&self, node: NodeId, ticket: Ticket, kind: &str) -> OwnedView {
+        let mut state = self.state(node).clone();
+        let redactor = self.parts.recorder.redactor();
+        if state.held && !redactor.is_empty() {
+            state.effects = redactor.clean(state.effects.to_vec()).into();
+        }
         OwnedView {
             goal: Arc::clone(&self.goal),
             actions: Arc::clone(&self.actions),
-            state: self.state(node).clone(),
+            state,
             siblings: siblings(self.search.tree(), node, &self.states, &self.refusals),
-            seed: self.parts.job.seed.derive(&format!("{kind}:{ticket}")),
+            seed: self.parts.job.seed.derive(&match self.round {
+                0 => format!("{kind}:{ticket}"),
+                round => format!("{round}:{kind}:{ticket}"),
+            }),
         }
     }
 
@@ -603,7 +724,6 @@ impl<'a> Driver<'a> {
                 detail.url = Some(observation.url.clone());
                 let writes = sent_writes(&step);
                 self.figures.writes += u32::try_from(writes.len()).unwrap_or(u32::MAX);
-                let sent = writes_digest(&writes);
                 detail.step = Some(step);
                 detail.snapshot = Some(snapshot.clone());
                 let from = self.state(parent);
@@ -614,7 +734,7 @@ impl<'a> Driver<'a> {
                     changed: observation.digest != from.observation.digest,
                 };
                 let terminal = observation.terminal || answer.is_some();
-                let state = from.child(path_step, Arc::new(*observation), snapshot, answer, sent);
+                let state = from.child(path_step, Arc::new(*observation), snapshot, answer, writes);
                 let digest = state.identity();
                 self.arriving.insert(edge, state);
                 Outcome::Stepped(Stepped::State {
@@ -633,7 +753,21 @@ impl<'a> Driver<'a> {
                 detail.step = Some(Step::Held {
                     effects: effects.clone(),
                 });
-                Outcome::Stepped(Stepped::Held { effects, cost })
+                let from = self.state(parent);
+                let path_step = PathStep {
+                    action,
+                    target,
+                    url: from.observation.url.clone(),
+                    changed: true,
+                };
+                let state = from.waiting(path_step, effects.clone());
+                let digest = state.identity();
+                self.arriving.insert(edge, state);
+                Outcome::Stepped(Stepped::Held {
+                    digest,
+                    effects,
+                    cost,
+                })
             }
             StepEnd::Failed { reason, down } => {
                 self.figures.failed += 1;
@@ -672,19 +806,18 @@ impl<'a> Driver<'a> {
     ) -> Result<(), RecordError> {
         // What the log cannot hold the search must not know, or it could not be rebuilt.
         let outcome = self.parts.recorder.redactor().clean(outcome);
-        let (note, refusal) = match &outcome {
-            Outcome::Failed { reason, .. } => (Some(reason.clone()), None),
-            Outcome::Stepped(Stepped::Rejected { rejection, .. }) => (
-                Some(rejection.to_string()),
-                Some(SiblingOutcome::Rejected(rejection.clone())),
-            ),
-            Outcome::Stepped(Stepped::Held { effects, .. }) => (
-                Some("it writes".to_owned()),
-                Some(SiblingOutcome::Held(effects.clone())),
-            ),
-            Outcome::Stepped(Stepped::State { .. }) | Outcome::Proposed(_) | Outcome::Scored(_) => {
-                (None, None)
+        let note = outcome.note();
+        let refusal = match &outcome {
+            Outcome::Stepped(Stepped::Rejected { rejection, .. }) => {
+                Some(SiblingOutcome::Rejected(rejection.clone()))
             }
+            Outcome::Stepped(Stepped::Held { effects, .. }) => {
+                Some(SiblingOutcome::Held(effects.clone()))
+            }
+            Outcome::Stepped(Stepped::State { .. })
+            | Outcome::Proposed(_)
+            | Outcome::Scored(_)
+            | Outcome::Failed { .. } => None,
         };
         if let (Request::Step { edge }, Some(refusal)) = (request, refusal) {
             self.refusals.insert(edge, refusal);
@@ -704,7 +837,7 @@ impl<'a> Driver<'a> {
             .tell(ticket, outcome)
             .expect("each ticket is told once, with an outcome of its kind");
         let nodes = self.settle_arrivals();
-        let spent = self.search.spent();
+        let spent = self.spent();
         self.say(&Progress::Landed {
             ticket,
             request,
@@ -758,8 +891,15 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Commits, and reports.
-    async fn finish(mut self, reason: StopReason, begun: Instant) -> Result<RunReport, RunError> {
+    /// What all rounds spent.
+    fn spent(&self) -> Spent {
+        let mut spent = self.past;
+        spent += self.search.spent();
+        spent
+    }
+
+    /// Logs the end of this round's search and commits its best path.
+    async fn commit(&mut self, reason: StopReason) -> Result<Committed, RecordError> {
         let best = self.search.best();
         let spent = self.search.spent();
         let tree_digest = self.search.tree().digest();
@@ -775,7 +915,6 @@ impl<'a> Driver<'a> {
             self.warn(text)?;
         }
 
-        let edges = best.map_or_else(Vec::new, |node| self.search.tree().path(node));
         // A search that ran out of things to try because a part broke was not exhausted by the task:
         // it says nothing about it.
         let streak = self.provider_streak.max(self.environment_streak);
@@ -791,57 +930,93 @@ impl<'a> Driver<'a> {
             (None, StopReason::Failed) => {
                 Some("the strategy asked for something impossible".to_owned())
             }
-            (None, _) if best.is_none() && self.parts.job.checks.is_empty() => {
+            (None, _) if best.is_none() && self.round == 0 && self.parts.job.checks.is_empty() => {
                 Some("there is nothing to commit".to_owned())
+            }
+            (None, _) if self.parts.job.dry_run => {
+                Some("a dry run: nothing was committed".to_owned())
             }
             (None, _) => None,
         };
-        let committed = if let Some(reason) = why_not {
-            Committed::not(reason)
-        } else {
-            let plan = commit::Plan {
-                job: self.parts.job,
-                env_seed: self.parts.env_seed,
-                start: self.state(NodeId::ROOT).observation.digest,
-                steps: edges
-                    .iter()
-                    .map(|&edge| commit::PlannedStep {
-                        edge,
-                        shown: self.search.tree().edge(edge).action(),
-                        action: self.real_action(edge),
-                        expected: self.reached(edge),
-                        target: self.target(edge),
-                    })
-                    .collect(),
-            };
-            // Exclusive, so that the closure can be sent: a strategy need not be shareable.
-            let search = &mut self.search;
-            let progress = &mut *self.parts.progress;
-            let mut say = move |news: &Progress| progress(news, search);
-            commit::commit(&plan, self.parts.recorder, &mut say, self.parts.cx).await?
+        if let Some(reason) = why_not {
+            return Ok(Committed::not(reason));
+        }
+        let edges = best.map_or_else(Vec::new, |node| self.search.tree().path(node));
+        let plan = commit::Plan {
+            job: self.parts.job,
+            env_seed: self.parts.env_seed,
+            start: self.state(NodeId::ROOT).observation.digest,
+            steps: edges.into_iter().map(|edge| self.planned(edge)).collect(),
         };
+        // Exclusive, so that the closure can be sent: a strategy need not be shareable.
+        let search = &mut self.search;
+        let progress = &mut *self.parts.progress;
+        let mut say = move |news: &Progress| progress(news, search);
+        let real = &mut self.real;
+        commit::commit(&plan, real, self.parts.recorder, &mut say, self.parts.cx).await
+    }
+
+    /// An edge of the best path, to be carried out for good.
+    fn planned(&self, edge: EdgeId) -> commit::PlannedStep {
+        let child = self.search.tree().edge(edge).child();
+        let state = self.state(child.expect("the edges of a path were executed"));
+        commit::PlannedStep {
+            edge,
+            shown: self.search.tree().edge(edge).action(),
+            action: self.real_action(edge),
+            expected: (!state.held).then_some(state.observation.digest),
+            target: self.target(edge),
+            writes: state.effects.to_vec(),
+        }
+    }
+
+    /// Judges what was committed, and reports.
+    async fn finish(
+        &mut self,
+        reason: StopReason,
+        mut committed: Committed,
+        begun: Instant,
+    ) -> Result<RunReport, RunError> {
+        let best = self.search.best();
+        let spent = self.spent();
+        let tree_digest = self.search.tree().digest();
+        let mut archive = None;
+        if let Some(real) = &mut self.real {
+            if committed.uncommitted.is_none() {
+                let (job, answer) = (self.parts.job, self.answer.as_deref());
+                commit::judge(job, answer, &mut **real, &mut committed, self.parts.cx).await;
+            }
+            if let Some(log) = real.archive() {
+                let har = har::Har {
+                    log: har::Spec::V1_2(log),
+                };
+                archive = Some(self.parts.recorder.file("commit.har", &har)?);
+            }
+        }
         let verdict = committed.verdict(&self.parts.job.checks);
         self.parts.recorder.append(&EventKind::Verdict {
             verdict: serde_json::to_value(&verdict).map_err(|e| RecordError::Serialise {
                 what: "the verdict",
                 reason: e.to_string(),
             })?,
-            answer: committed.answer.clone(),
+            answer: self.answer.clone(),
         })?;
         self.say(&Progress::Verdict(verdict.clone()));
 
-        self.figures.commit_actions = committed.actions;
-        self.figures.commit_writes = committed.writes;
-        self.figures.loops = self.count_loops();
+        self.figures.loops += self.count_loops();
         let mut cost = spent.cost;
-        cost.env_actions += committed.actions;
+        cost.env_actions += self.figures.commit_actions;
         let wall_ms = elapsed_ms(begun);
         cost.wall_ms = wall_ms;
         // Reports are shown and copied: they hold no secret either.
         let redactor = self.parts.recorder.redactor();
-        let path = best.map_or_else(Vec::new, |node| self.state(node).path.to_vec());
+        let path = self.state(best.unwrap_or(NodeId::ROOT)).path.to_vec();
         let path = redactor.clean(path);
-        let answer = redactor.clean(committed.answer);
+        let answer = redactor.clean(self.answer.take());
+        let would_send = match best.filter(|_| self.parts.job.dry_run) {
+            Some(best) => redactor.clean(self.writes_to(best)),
+            None => Vec::new(),
+        };
         Ok(RunReport {
             dir: self.parts.recorder.dir().to_owned(),
             goal: self.goal.to_string(),
@@ -849,13 +1024,16 @@ impl<'a> Driver<'a> {
             best,
             verdict,
             interrupted: committed.interrupted || reason == StopReason::Interrupted,
-            failure: self.failure.or(committed.failure),
+            failure: self.failure.take().or(committed.failure),
             uncommitted: committed.uncommitted,
             path,
+            rounds: self.round + 1,
+            would_send,
+            archive,
             answer,
             spent,
             cost,
-            steps: self.figures,
+            steps: std::mem::take(&mut self.figures),
             wall_ms,
             tree_digest,
         })
@@ -876,15 +1054,13 @@ impl<'a> Driver<'a> {
         rendered_target(&self.state(parent).observation, action.target())
     }
 
-    /// The digest that an edge of the best path led to.
-    fn reached(&self, edge: EdgeId) -> Digest {
-        let child = self
-            .search
-            .tree()
-            .edge(edge)
-            .child()
-            .expect("the edges of a path were executed");
-        self.state(child).observation.digest
+    /// The writes on the way to a state, sent and waiting ones.
+    fn writes_to(&self, node: NodeId) -> Vec<Effect> {
+        let tree = self.search.tree();
+        let path = tree.path(node).into_iter();
+        path.filter_map(|edge| tree.edge(edge).child())
+            .flat_map(|child| self.state(child).effects.to_vec())
+            .collect()
     }
 
     fn warn(&mut self, text: String) -> Result<(), RecordError> {

@@ -12,7 +12,7 @@ use crate::eval::{Check, Verdict};
 use crate::policy::Policy;
 use crate::record::RecordError;
 use crate::search::{Request, SearchConfig, Spent, StopReason};
-use crate::types::{Cost, Digest, NodeId, PathStep, Rung, Seed, Ticket};
+use crate::types::{Cost, Digest, Effect, NodeId, PathStep, Rung, Seed, Ticket};
 
 /// One run: a task, who acts on it, and how far.
 #[derive(Clone)]
@@ -38,8 +38,10 @@ pub struct Job {
     pub seed: Seed,
     /// How often an order is tried again after a fault of the environment. Each attempt starts
     /// from the restored parent state; only where nothing undoes writes
-    /// ([`Writes::Allow`](crate::types::Writes)) may a write be sent twice.
+    /// [`Writes::Allow`](crate::types::Writes)) may a write be sent twice.
     pub retries: u8,
+    /// Search, and say what the commit would send, without committing anything.
+    pub dry_run: bool,
 }
 
 impl std::fmt::Debug for Job {
@@ -54,6 +56,7 @@ impl std::fmt::Debug for Job {
             .field("limits", &self.limits)
             .field("seed", &self.seed)
             .field("retries", &self.retries)
+            .field("dry_run", &self.dry_run)
             .finish_non_exhaustive()
     }
 }
@@ -110,6 +113,12 @@ pub enum Progress {
         goal: String,
         /// Where the record is.
         dir: PathBuf,
+    },
+    /// A commit sent what was held and was not the end: the search goes on from where it led, in a
+    /// tree of its own.
+    Round {
+        /// Which, from 0; the first is never announced.
+        round: u32,
     },
     /// An order was asked.
     Started {
@@ -173,8 +182,15 @@ pub struct RunReport {
     pub verdict: Verdict,
     /// Why nothing was committed, or where the commit stopped.
     pub uncommitted: Option<String>,
-    /// The best path as it was searched.
+    /// The best path as it was searched; with several rounds, what was committed before it and then
+    /// the last round's.
     pub path: Vec<PathStep>,
+    /// How often the search went on after a commit: 1 for a run of one search.
+    pub rounds: u32,
+    /// Of a dry run: what the commit would send, in order.
+    pub would_send: Vec<Effect>,
+    /// The HTTP archive of what the commit exchanged, where the environment keeps one.
+    pub archive: Option<PathBuf>,
     /// The answer that was given in the commit.
     pub answer: Option<String>,
     /// What the search spent.
@@ -185,7 +201,7 @@ pub struct RunReport {
     pub steps: StepFigures,
     /// Wall time of the run, in milliseconds.
     pub wall_ms: u64,
-    /// Digest of the tree.
+    /// Digest of the last round's tree.
     pub tree_digest: Digest,
     /// Whether the user stopped it.
     pub interrupted: bool,

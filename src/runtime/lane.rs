@@ -89,9 +89,17 @@ pub(super) async fn close(lane: Lane, limits: &Limits) -> Result<(), String> {
     }
 }
 
+/// What an environment is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Search,
+    Commit,
+}
+
 /// Opens an environment, trying again where that may help.
 pub(super) async fn open(
     world: &Arc<dyn World>,
+    purpose: Purpose,
     seed: Seed,
     retries: u8,
     limits: &Limits,
@@ -100,8 +108,12 @@ pub(super) async fn open(
     let mut left = retries;
     loop {
         let within = cx.within(limits.open);
+        let opening = match purpose {
+            Purpose::Search => world.open(seed, &within),
+            Purpose::Commit => world.open_for_commit(seed, &within),
+        };
         let opened = cx
-            .bounded(limits.open, world.open(seed, &within))
+            .bounded(limits.open, opening)
             .await
             .unwrap_or_else(|interrupted| Err(interrupted.into()));
         match opened {

@@ -15,7 +15,7 @@ use crate::policy::{Policy, Proposal, ProposeError};
 use crate::types::{Action, Effect, Observation, Rejection, Restored, Seed, Snapshot, Step};
 
 use super::job::Limits;
-use super::lane::{self, Slot};
+use super::lane::{self, Purpose, Slot};
 use super::view::OwnedView;
 
 /// A finished order.
@@ -110,7 +110,16 @@ pub(super) async fn step(order: StepOrder, mut slot: Slot, cx: Cx) -> StepDone {
         let mut lane = match slot.0.take() {
             Some(lane) => lane,
             // Its own retries are ours: one count for the whole order.
-            None => match lane::open(&order.world, order.seed, 0, &order.limits, &cx).await {
+            None => match lane::open(
+                &order.world,
+                Purpose::Search,
+                order.seed,
+                0,
+                &order.limits,
+                &cx,
+            )
+            .await
+            {
                 Ok(lane) => lane,
                 Err(error) => {
                     let mut fall = Fall::from(error);
@@ -219,6 +228,29 @@ pub(super) async fn act(
     cx.bounded(limits.act, lane.act(action, &within)).await?
 }
 
+/// One action for good, within its limit.
+pub(super) async fn release(
+    lane: &mut dyn Environment,
+    action: &Action,
+    allowed: &[Effect],
+    limits: &Limits,
+    cx: &Cx,
+) -> Result<Step, ActError> {
+    let within = cx.within(limits.act);
+    cx.bounded(limits.act, lane.release(action, allowed, &within))
+        .await?
+}
+
+/// One snapshot, within its limit.
+pub(super) async fn snapshot(
+    lane: &mut dyn Environment,
+    limits: &Limits,
+    cx: &Cx,
+) -> Result<Snapshot, SnapshotError> {
+    let within = cx.within(limits.observe);
+    cx.bounded(limits.observe, lane.snapshot(&within)).await?
+}
+
 /// One observation, within its limit.
 pub(super) async fn observe(
     lane: &mut dyn Environment,
@@ -235,11 +267,7 @@ async fn look(
     cx: &Cx,
 ) -> Result<(Observation, Snapshot), Fall> {
     let observation = observe(lane, limits, cx).await?;
-    let within = cx.within(limits.observe);
-    let snapshot = cx
-        .bounded(limits.observe, lane.snapshot(&within))
-        .await
-        .unwrap_or_else(|interrupted| Err(interrupted.into()))?;
+    let snapshot = snapshot(lane, limits, cx).await?;
     if snapshot.digest != observation.digest {
         // Not an environment's error type, but as good as one: the state moved in between.
         return Err(Fall {
@@ -266,7 +294,7 @@ pub(super) async fn start(
 ) -> Result<(lane::Lane, Observation, Snapshot), StartError> {
     let mut left = retries;
     loop {
-        let mut lane = match lane::open(world, seed, left, limits, cx).await {
+        let mut lane = match lane::open(world, Purpose::Search, seed, left, limits, cx).await {
             Ok(lane) => lane,
             Err(OpenError::Interrupted(Interrupted::Cancelled)) => {
                 return Err(StartError::Cancelled);

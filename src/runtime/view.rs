@@ -21,14 +21,24 @@ pub(super) struct NodeState {
     /// The writes that were sent on the way here: two states that look alike are not the same if a
     /// server was told different things.
     pub(super) writes: Option<Digest>,
+    /// The writes of the last action: sent, or waiting.
+    pub(super) effects: Arc<[Effect]>,
+    /// Whether they wait: this state is its parent's, with a write held.
+    pub(super) held: bool,
 }
 
 impl NodeState {
     /// What the search knows the state by: what can be seen, and what was written on the way.
     pub(super) fn identity(&self) -> Digest {
-        match self.writes {
-            None => self.observation.digest,
-            Some(writes) => Digest::of(format!("{}{writes}", self.observation.digest)),
+        let waiting = self.effects.iter().filter(|_| self.held);
+        let waiting = writes_digest(&waiting.collect::<Vec<_>>());
+        match (self.writes, waiting) {
+            (None, None) => self.observation.digest,
+            (Some(writes), None) => Digest::of(format!("{}{writes}", self.observation.digest)),
+            (writes, Some(waiting)) => {
+                let seen = self.observation.digest;
+                Digest::of(format!("{seen}{writes:?} waits {waiting}"))
+            }
         }
     }
 
@@ -39,8 +49,9 @@ impl NodeState {
         observation: Arc<Observation>,
         snapshot: Snapshot,
         answer: Option<String>,
-        sent: Option<Digest>,
+        effects: Vec<Effect>,
     ) -> Self {
+        let sent = writes_digest(&effects.iter().collect::<Vec<_>>());
         let writes = match (self.writes, sent) {
             (Some(before), Some(sent)) => Some(Digest::of(format!("{before}{sent}"))),
             (before, sent) => sent.or(before),
@@ -52,6 +63,18 @@ impl NodeState {
             snapshot,
             path: self.path.iter().cloned().chain([step]).collect(),
             answer: answer.or_else(|| self.answer.clone()),
+            effects: effects.into(),
+            held: false,
+        }
+    }
+
+    /// This state with the writes of `step` waiting.
+    pub(super) fn waiting(&self, step: PathStep, effects: Vec<Effect>) -> Self {
+        Self {
+            path: self.path.iter().cloned().chain([step]).collect(),
+            effects: effects.into(),
+            held: true,
+            ..self.clone()
         }
     }
 }
@@ -76,6 +99,11 @@ impl OwnedView {
             actions: &self.actions,
             siblings: &self.siblings,
             answer: self.state.answer.as_deref(),
+            waiting: if self.state.held {
+                &self.state.effects
+            } else {
+                &[]
+            },
             seed: self.seed,
         }
     }
@@ -91,12 +119,12 @@ pub(super) fn rendered_target(
 }
 
 /// The writes that a step sent.
-pub(super) fn sent_writes(step: &Step) -> Vec<&Effect> {
+pub(super) fn sent_writes(step: &Step) -> Vec<Effect> {
     let Step::Done { effects, .. } = step else {
         return Vec::new();
     };
     let sent = |effect: &&Effect| effect.kind == EffectKind::Write && !effect.held;
-    effects.iter().filter(sent).collect()
+    effects.iter().filter(sent).cloned().collect()
 }
 
 /// Writes as one digest; none of none.
@@ -123,7 +151,7 @@ pub(super) fn siblings(
             EdgeStatus::Done(to) | EdgeStatus::Loop(to) => SiblingOutcome::Done {
                 url: states[to.0 as usize].observation.url.clone(),
             },
-            EdgeStatus::Rejected | EdgeStatus::Held => refusals
+            EdgeStatus::Rejected | EdgeStatus::Held(_) => refusals
                 .get(&id)
                 .expect("a refusal is kept before it is told")
                 .clone(),

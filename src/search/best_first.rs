@@ -7,14 +7,14 @@ use std::num::NonZeroU8;
 use super::ledger::Room;
 use super::protocol::{Request, SearchConfig};
 use super::strategy::{News, Next, Strategy};
-use super::tree::{EdgeStatus, Tree};
+use super::tree::Tree;
 use crate::types::{EdgeId, NodeId, UnitF32};
 
 /// Best-first search over unexecuted edges, after Koh et al. 2024, *Tree Search for Language Model
 /// Agents* (arXiv 2407.01476).
 ///
 /// Until it stops: take the queued edge with the highest priority, carry it out, judge the state it
-/// leads to, and, if that is neither terminal nor at the depth limit, propose `branching` actions
+/// leads to, and, if that is neither terminal nor held nor at the depth limit, propose `branching` actions
 /// there and queue them **unexecuted**.
 ///
 /// * Priority is the value of the state an edge starts from; 0.5 for the root's edges, since the
@@ -24,8 +24,10 @@ use crate::types::{EdgeId, NodeId, UnitF32};
 /// * If the critic **abstains**, the state keeps no value; its edges are queued with the priority of
 ///   the edge that led to it. It is never treated as 0. If the judgement or the proposal **fails**,
 ///   the state is closed: no edges, no value.
-/// * A rejected, held or failed edge makes no state. It costs its step and the search goes on
-///   elsewhere.
+/// * A rejected or failed edge makes no state. It costs its step and the search goes on elsewhere.
+/// * A **held** edge makes a state that is judged and not expanded: there, with a write waiting that
+///   only a commit can send. It is in the running for `best` only if the critic values it higher than
+///   the state it was tried in: a write that is no progress is never committed.
 /// * A step into a known, non-terminal state makes no node: into an ancestor it is a loop, into any
 ///   other a transposition; both are [`EdgeStatus::Loop`], and a state is judged and expanded once.
 ///   The one exception: a state that was only known at the depth limit, where it cannot be
@@ -34,9 +36,9 @@ use crate::types::{EdgeId, NodeId, UnitF32};
 /// * Nothing is proposed when no step is left to use it, and no step made when the model budget
 ///   could not judge what it leads to.
 ///
-/// `best` is the **finished** state (terminal, or valued at least the threshold) with the highest
-/// value; if none is finished and valued, the valued state with the highest value; the earlier one
-/// if equal. If nothing was ever valued, the deepest state, the earliest of these. `None` if no
+/// `best` is the **finished** state (terminal, held, or valued at least the threshold) with the
+/// highest value; if none is finished and valued, the valued state with the highest value; the earlier one
+/// if equal. If nothing was ever valued, the deepest state that is not held, the earliest of these. `None` if no
 /// action led anywhere. The root is never it.
 ///
 /// # What cannot go wrong here
@@ -60,7 +62,7 @@ use crate::types::{EdgeId, NodeId, UnitF32};
 /// | Two spellings of one action are two branches; sampled duplicates are compared as text | an action is compared by name and arguments, and is under a node once |
 /// | Actions that do nothing lead to the same state again and again | equal states are recognised, judged and expanded once |
 /// | Every expansion replays its path anew, so 2.6 actions are repeated per new one | an edge is stepped once; how its parent is restored is the environment's choice |
-/// | Abandoned branches leave their writes on the server | a write that is not allowed comes back as held: a closed edge, without a state behind it |
+/// | Abandoned branches leave their writes on the server | a write that is not allowed comes back as held: nothing was sent, and only the commit of that very state sends it |
 /// | The number of actions is bounded, time and money are not | budgets are reserved before asking and settled after; the runtime's clock stops it by [`Search::stop`](super::Search::stop) |
 /// | The evaluator of another benchmark scores the run | no evaluator is reachable from the search |
 #[derive(Debug, Clone)]
@@ -130,11 +132,11 @@ impl BestFirst {
 
     fn expandable(&self, tree: &Tree, node: NodeId) -> bool {
         let node = tree.node(node);
-        !node.terminal() && node.depth() < self.depth
+        !node.leaf() && node.depth() < self.depth
     }
 
     fn landed(&mut self, tree: &Tree, edge: EdgeId) {
-        let EdgeStatus::Done(node) = tree.edge(edge).status() else {
+        let Some(node) = tree.edge(edge).child() else {
             return;
         };
         let parent = tree.edge(edge).parent();
@@ -142,18 +144,21 @@ impl BestFirst {
         self.priority.push(self.priority[parent.0 as usize]);
         self.to_judge.push_back(node);
         let depth = |node| tree.node(node).depth();
-        if self.deepest.is_none_or(|old| depth(node) > depth(old)) {
+        let deeper = self.deepest.is_none_or(|old| depth(node) > depth(old));
+        if deeper && !tree.node(node).held() {
             self.deepest = Some(node);
         }
     }
 
     fn judged(&mut self, tree: &Tree, node: NodeId) {
         if let Some(value) = tree.node(node).value() {
-            self.priority[node.0 as usize] = value;
-            self.solved |= value >= self.threshold;
-            let finished = tree.node(node).terminal() || value >= self.threshold;
+            // Until now a node's priority is that of the state it was reached from.
+            let before = std::mem::replace(&mut self.priority[node.0 as usize], value);
+            let runs = !tree.node(node).held() || value > before;
+            self.solved |= runs && value >= self.threshold;
+            let finished = tree.node(node).leaf() || value >= self.threshold;
             let better = |old: Best| (finished, value) > (old.finished, old.value);
-            if self.best.is_none_or(better) {
+            if runs && self.best.is_none_or(better) {
                 self.best = Some(Best {
                     finished,
                     value,
@@ -245,7 +250,7 @@ mod tests {
         Run, abstained, failed, fan, held, propose, rejected, run, score, start, state, terminal,
         terminal_start,
     };
-    use super::super::{Outcome, Search};
+    use super::super::{EdgeStatus, Outcome, Search};
     use super::*;
 
     fn name(tree: &Tree, node: NodeId) -> String {
@@ -334,16 +339,65 @@ mod tests {
     }
 
     #[test]
-    fn refused_held_and_failed_edges_make_no_state() {
+    fn refused_and_failed_edges_make_no_state() {
         let run = maze(
             SearchConfig::default(),
-            |_| fan(&["no", "buy", "crash"]),
+            |_| fan(&["no", "crash"]),
             |_| score(0.5),
         );
-        assert_eq!(run.log, ["propose n0", "step no", "step buy", "step crash"]);
+        assert_eq!(run.log, ["propose n0", "step no", "step crash"]);
         assert_eq!(run.search.tree().len(), 1);
-        assert_eq!(run.search.spent().steps, 3);
+        assert_eq!(run.search.spent().steps, 2);
         assert_eq!(run.search.best(), None);
+    }
+
+    #[test]
+    fn a_held_write_is_judged_not_expanded_and_committed_only_if_it_is_progress() {
+        let bought = |value: f32| {
+            maze(
+                SearchConfig::default(),
+                |from| match from {
+                    "root" => propose(&[("shop", 0.9), ("home", 0.1)]),
+                    "shop" => fan(&["buy"]),
+                    _ => fan(&[]),
+                },
+                move |at| score(if at == "buy" { value } else { 0.6 }),
+            )
+        };
+        let run = bought(0.7);
+        let log = [
+            "propose n0",
+            "step shop",
+            "judge n1",
+            "propose n1",
+            "step buy",
+            "judge n2",
+            "step home",
+            "judge n3",
+            "propose n3",
+        ];
+        assert_eq!(run.log, log);
+        let tree = run.search.tree();
+        assert_eq!(tree.edge(EdgeId(2)).status(), EdgeStatus::Held(NodeId(2)));
+        assert!(tree.node(NodeId(2)).held() && !tree.node(NodeId(2)).terminal());
+        assert_eq!(run.search.best(), Some(NodeId(2)));
+        // Not better than before it: the state it was tried in wins, and nothing is sent.
+        assert_eq!(bought(0.6).search.best(), Some(NodeId(1)));
+    }
+
+    #[test]
+    fn a_held_write_that_nobody_valued_is_never_best() {
+        let run = maze(
+            SearchConfig::default(),
+            |from| match from {
+                "root" => fan(&["a", "buy"]),
+                "a" => fan(&["buy"]),
+                _ => fan(&[]),
+            },
+            |_| abstained(),
+        );
+        assert_eq!(name(run.search.tree(), run.search.best().unwrap()), "a");
+        assert_eq!(run.search.tree().len(), 4);
     }
 
     #[test]

@@ -18,9 +18,9 @@ use crate::types::{EdgeId, NodeId, UnitF32};
 ///   path. What a walk draws depends on the seed and its own number only.
 /// * A state is proposed once, with `branching` candidates, and an action carried out once: walks
 ///   that come the same way share both. Walks are otherwise independent, so two may be the same.
-/// * A rejected, held or failed action is out for all walks; where none is left, a new proposal is
+/// * A rejected or failed action is out for all walks; where none is left, a new proposal is
 ///   asked for, three times at most (see [`Greedy`](super::Greedy)). Equal states are not merged.
-/// * A walk ends at a terminal state, the depth limit, where it is stuck, or where the budget of
+/// * A walk ends at a terminal state, where a write is held, the depth limit, where it is stuck, or where the budget of
 ///   steps ends; that state is judged, unless it is the root. A value at or over the threshold ends
 ///   the search at once. If the critic abstains the state has no value and cannot win.
 ///
@@ -299,24 +299,26 @@ mod tests {
     }
 
     #[test]
-    fn held_actions_are_passed_over_and_a_failed_judgement_is_not_repeated() {
-        let mut judged = 0;
+    fn a_held_write_is_an_end_and_a_failed_judgement_is_not_repeated() {
+        let mut judged = Vec::new();
         let run = run(
             Search::new(config(2), start("")),
             |tree, request| match request {
                 Request::Propose { .. } => propose(&[("buy", 0.9), ("stop", 0.1)]),
                 Request::Step { edge } if tree.edge(edge).action().name == "buy" => held(),
                 Request::Step { .. } => terminal("end"),
-                Request::Judge { .. } => {
-                    judged += 1;
+                Request::Judge { node } => {
+                    judged.push(tree.node(node).held());
                     failed()
                 }
             },
         );
-        assert_eq!(judged, 1);
+        assert!(judged.contains(&true));
+        assert_eq!(judged.len(), run.search.tree().len() - 1);
         assert_eq!(run.reason, StopReason::Exhausted);
+        // Nothing has a value: the first walk's end.
         assert_eq!(run.search.best(), Some(NodeId(1)));
-        assert_eq!(run.search.spent().steps, 2);
+        assert!(run.search.tree().node(NodeId(1)).held());
     }
 
     #[test]

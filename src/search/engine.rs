@@ -250,7 +250,7 @@ impl Search {
     fn possible(&self, request: Request) -> bool {
         let expandable = |node| {
             let node = self.tree.node(node);
-            !node.terminal() && node.depth() < self.config.depth
+            !node.leaf() && node.depth() < self.config.depth
         };
         match request {
             Request::Propose { node, .. } => {
@@ -315,7 +315,7 @@ impl Search {
                         self.tree.add_state(edge, digest, terminal, merge);
                     }
                     Stepped::Rejected { .. } => self.tree.set_status(edge, EdgeStatus::Rejected),
-                    Stepped::Held { .. } => self.tree.set_status(edge, EdgeStatus::Held),
+                    Stepped::Held { digest, .. } => self.tree.add_held(edge, digest),
                 }
                 News::Stepped { edge }
             }

@@ -12,13 +12,14 @@ use crate::types::NodeId;
 /// Propose one action, carry it out, repeat: the loop of `ReAct` (Yao et al. 2023,
 /// arXiv 2210.03629), as the baseline that search has to beat. No critic is asked.
 ///
-/// * An action that is rejected, held or fails costs its step; a new proposal is asked for at the
-///   same state, at most three times in a row, then the walk ends. So does an empty proposal, or
+/// * An action that is rejected or fails costs its step; a new proposal is asked for at the same
+///   state, at most three times in a row, then the walk ends. So does an empty proposal, or
 ///   one that fails. A proposal that only repeats what was refused counts as one of the three.
 /// * A step into a state seen before is wasted ([`NodeView::repeats`](super::NodeView::repeats)
 ///   says so), but the walk goes on from it with its whole history, as an agent without a tree
 ///   would: equal states are not merged.
-/// * It ends solved at a terminal state, exhausted at the depth limit or where it is stuck.
+/// * It ends solved at a terminal state and where a write is held (an agent without a way back does
+///   what it proposes: the commit sends it), exhausted at the depth limit or where it is stuck.
 ///
 /// `best` is the state where it stands; `None` while that is the root.
 #[derive(Debug, Clone)]
@@ -60,7 +61,7 @@ impl Strategy for Greedy {
             }
             Want::Wait => Next::Idle,
             Want::End => match self.best(tree) {
-                Some(node) if tree.node(node).terminal() => Next::Solved,
+                Some(node) if tree.node(node).leaf() => Next::Solved,
                 Some(_) | None => Next::Idle,
             },
         }
@@ -129,11 +130,23 @@ mod tests {
         let run = scripted(
             greedy(),
             vec![fan(&["a"]), fan(&["b"]), fan(&["c"]), fan(&["d"])],
-            vec![rejected(), held(), failed(), rejected()],
+            vec![rejected(), failed(), failed(), rejected()],
         );
         assert_eq!(run.reason, StopReason::Exhausted);
         assert_eq!(run.search.spent().steps, 4);
         assert_eq!(run.search.best(), None);
+    }
+
+    #[test]
+    fn a_held_write_ends_the_walk_there() {
+        let run = scripted(
+            greedy(),
+            vec![fan(&["a"]), fan(&["buy"])],
+            vec![state("A"), held()],
+        );
+        assert_eq!(run.log, ["propose n0", "step a", "propose n1", "step buy"]);
+        assert_eq!(run.reason, StopReason::Solved);
+        assert_eq!(run.search.best(), Some(NodeId(2)));
     }
 
     #[test]

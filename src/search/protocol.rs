@@ -110,6 +110,24 @@ impl Outcome {
         }
     }
 
+    /// Why it led nowhere, or waits, in words; `None` if it came to what was asked.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        match self {
+            Self::Failed { reason, .. } => Some(reason.clone()),
+            Self::Stepped(Stepped::Rejected { rejection, .. }) => Some(rejection.to_string()),
+            Self::Stepped(Stepped::Held { effects, .. }) => Some(match effects.as_slice() {
+                [] => "it writes".to_owned(),
+                [one] => format!("would send {} {}", one.method, one.url),
+                [first, rest @ ..] => {
+                    let more = rest.len();
+                    format!("would send {} {} and {more} more", first.method, first.url)
+                }
+            }),
+            Self::Stepped(Stepped::State { .. }) | Self::Proposed(_) | Self::Scored(_) => None,
+        }
+    }
+
     /// What it cost.
     #[must_use]
     pub fn cost(&self) -> Cost {
@@ -156,8 +174,10 @@ pub enum Stepped {
         /// What it cost.
         cost: Cost,
     },
-    /// It would have written and was stopped.
+    /// It would have written and was stopped: a state from which nothing but a commit leads on.
     Held {
+        /// Digest of the state it was tried in, with the writes that wait.
+        digest: Digest,
         /// The stopped writes.
         effects: Vec<Effect>,
         /// What it cost.
@@ -203,6 +223,39 @@ pub struct Budget {
     pub tokens: Option<u64>,
     /// Money, with the same proviso as `tokens`.
     pub money: Option<MicroUsd>,
+}
+
+impl Budget {
+    /// What is left of it after `spent`: the budget of a search that goes on. Nodes count anew, from
+    /// its own root.
+    #[must_use]
+    pub fn less(self, spent: &Spent) -> Self {
+        let Spent {
+            steps,
+            nodes,
+            orders,
+            cost,
+        } = spent;
+        Self {
+            steps: self.steps.map(|most| most.saturating_sub(*steps)),
+            nodes: self.nodes.map(|most| most.saturating_sub(*nodes)),
+            model_calls: self.model_calls.map(|most| most.saturating_sub(*orders)),
+            tokens: self.tokens.map(|most| most.saturating_sub(cost.tokens())),
+            money: self
+                .money
+                .map(|most| MicroUsd(most.0.saturating_sub(cost.money.0))),
+        }
+    }
+
+    /// Whether an action can still be tried.
+    #[must_use]
+    pub fn allows_a_step(&self) -> bool {
+        self.steps != Some(0)
+            && self.nodes.is_none_or(|left| left > 1)
+            && self.model_calls != Some(0)
+            && self.tokens != Some(0)
+            && self.money != Some(MicroUsd(0))
+    }
 }
 
 impl Default for Budget {
@@ -287,6 +340,15 @@ pub struct Spent {
     pub orders: u32,
     /// Everything else.
     pub cost: Cost,
+}
+
+impl std::ops::AddAssign for Spent {
+    fn add_assign(&mut self, other: Self) {
+        self.steps += other.steps;
+        self.nodes += other.nodes;
+        self.orders += other.orders;
+        self.cost += other.cost;
+    }
 }
 
 /// Why a tell was refused. The search is unchanged.

@@ -63,6 +63,7 @@ pub(super) fn rejected() -> Outcome {
 
 pub(super) fn held() -> Outcome {
     Outcome::Stepped(Stepped::Held {
+        digest: Digest::of("held"),
         effects: Vec::new(),
         cost: Cost::default(),
     })

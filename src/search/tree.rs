@@ -22,6 +22,7 @@ const JUDGING: u8 = 1 << 2;
 const JUDGED: u8 = 1 << 3;
 const CLOSED: u8 = 1 << 4;
 const DRY: u8 = 1 << 5;
+const HELD: u8 = 1 << 6;
 
 /// What became of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -38,8 +39,9 @@ pub enum EdgeStatus {
     Loop(NodeId),
     /// The environment refused it.
     Rejected,
-    /// It would have written and was stopped.
-    Held,
+    /// It would have written and was stopped. The new state stands for "there, with this write
+    /// waiting": it can be judged and committed, not expanded.
+    Held(NodeId),
     /// The environment failed under it.
     Failed,
 }
@@ -86,7 +88,8 @@ impl Tree {
             actions: Actions::default(),
             states: IdTable::default(),
         };
-        tree.add_node(NONE, 0, start.digest, start.terminal, None);
+        let flags = if start.terminal { TERMINAL } else { 0 };
+        tree.add_node(NONE, 0, start.digest, flags, None);
         tree
     }
 
@@ -229,7 +232,7 @@ impl Tree {
                 EdgeStatus::Done(node) => ("done", node.0),
                 EdgeStatus::Loop(node) => ("loop", node.0),
                 EdgeStatus::Rejected => ("rejected", NONE),
-                EdgeStatus::Held => ("held", NONE),
+                EdgeStatus::Held(node) => ("held", node.0),
                 EdgeStatus::Failed => ("failed", NONE),
             };
             let (prior, target) = (prior.get().to_bits(), target.wrapping_add(1));
@@ -318,7 +321,8 @@ impl Tree {
                 EdgeStatus::Loop(NodeId(twin))
             }
             _ => {
-                let id = self.add_node(edge.0, depth, digest, terminal, known);
+                let flags = if terminal { TERMINAL } else { 0 };
+                let id = self.add_node(edge.0, depth, digest, flags, known);
                 if let (Some(twin), Some(_)) = (known, merge_below) {
                     self.states.replace(digest.prefix(), twin, id);
                 }
@@ -326,6 +330,14 @@ impl Tree {
             }
         };
         self.edges[edge.0 as usize].status = status;
+    }
+
+    /// Lands a step that was stopped before it wrote. Never merged: the write is what it is about.
+    pub(super) fn add_held(&mut self, edge: EdgeId, digest: Digest) {
+        let parent = self.edges[edge.0 as usize].parent;
+        let depth = self.nodes[parent as usize].depth.saturating_add(1);
+        let id = self.add_node(edge.0, depth, digest, HELD, None);
+        self.edges[edge.0 as usize].status = EdgeStatus::Held(NodeId(id));
     }
 
     /// Sets an edge's status where it leads nowhere, or is not settled.
@@ -387,7 +399,7 @@ impl Tree {
         parent: u32,
         depth: u16,
         digest: Digest,
-        terminal: bool,
+        flags: u8,
         twin: Option<u32>,
     ) -> u32 {
         let id = index(self.nodes.len());
@@ -400,9 +412,9 @@ impl Tree {
             twin: twin.unwrap_or(NONE),
             depth,
             proposals: 0,
-            flags: if terminal { TERMINAL } else { 0 },
+            flags,
         });
-        if !terminal && twin.is_none() {
+        if flags & (TERMINAL | HELD) == 0 && twin.is_none() {
             let nodes = &self.nodes;
             self.states
                 .insert(digest.prefix(), id, |id| nodes[id as usize].digest.prefix());
@@ -454,6 +466,18 @@ impl NodeView<'_> {
     #[must_use]
     pub fn terminal(&self) -> bool {
         self.has(TERMINAL)
+    }
+
+    /// Whether a write waits there: only a commit leads on.
+    #[must_use]
+    pub fn held(&self) -> bool {
+        self.has(HELD)
+    }
+
+    /// Whether no action can be tried there: the episode ended, or a write waits.
+    #[must_use]
+    pub fn leaf(&self) -> bool {
+        self.has(TERMINAL | HELD)
     }
 
     /// The state's digest.
@@ -561,16 +585,15 @@ impl<'a> EdgeView<'a> {
         self.edge.status
     }
 
-    /// The state it made, if it did.
+    /// The state it made, if it did: one that was reached, or one where a write waits.
     #[must_use]
     pub fn child(&self) -> Option<NodeId> {
         match self.edge.status {
-            EdgeStatus::Done(node) => Some(node),
+            EdgeStatus::Done(node) | EdgeStatus::Held(node) => Some(node),
             EdgeStatus::Queued
             | EdgeStatus::InFlight
             | EdgeStatus::Loop(_)
             | EdgeStatus::Rejected
-            | EdgeStatus::Held
             | EdgeStatus::Failed => None,
         }
     }
@@ -698,7 +721,7 @@ mod tests {
         let changes: [fn(&mut Tree); 6] = [
             |t| t.add_value(NodeId(1), Some(UnitF32::HALF)),
             |t| t.add_value(NodeId(1), None),
-            |t| t.set_status(EdgeId(1), EdgeStatus::Held),
+            |t| t.add_held(EdgeId(1), Digest::of("A")),
             |t| t.edges[1].prior = UnitF32::HALF,
             |t| t.edges[1].action = 2,
             |t| t.fail_proposal(NodeId(1)),

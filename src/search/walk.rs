@@ -61,28 +61,25 @@ impl Walk {
                 match tree.edge(edge).status() {
                     EdgeStatus::Queued => return Want::Step(edge),
                     EdgeStatus::InFlight => return Want::Wait,
-                    EdgeStatus::Done(node) => self.at = node,
-                    EdgeStatus::Loop(_)
-                    | EdgeStatus::Rejected
-                    | EdgeStatus::Held
-                    | EdgeStatus::Failed => {}
+                    EdgeStatus::Done(node) | EdgeStatus::Held(node) => self.at = node,
+                    EdgeStatus::Loop(_) | EdgeStatus::Rejected | EdgeStatus::Failed => {}
                 }
                 self.chosen = None;
                 continue;
             }
             let node = tree.node(self.at);
-            if node.terminal() || node.depth() >= depth {
+            if node.leaf() || node.depth() >= depth {
                 self.ended = true;
                 continue;
             }
             let live: Vec<EdgeId> = tree
                 .edges(self.at)
                 .filter(|edge| match tree.edge(*edge).status() {
-                    EdgeStatus::Queued | EdgeStatus::InFlight | EdgeStatus::Done(_) => true,
-                    EdgeStatus::Loop(_)
-                    | EdgeStatus::Rejected
-                    | EdgeStatus::Held
-                    | EdgeStatus::Failed => false,
+                    EdgeStatus::Queued
+                    | EdgeStatus::InFlight
+                    | EdgeStatus::Done(_)
+                    | EdgeStatus::Held(_) => true,
+                    EdgeStatus::Loop(_) | EdgeStatus::Rejected | EdgeStatus::Failed => false,
                 })
                 .collect();
             if !live.is_empty() {

@@ -62,6 +62,9 @@ pub struct View<'a> {
     pub siblings: &'a [Sibling],
     /// The answer given by a terminal action on the way here, if any.
     pub answer: Option<&'a str>,
+    /// Writes that the last action wants to send and that were stopped before they left: the
+    /// question is whether to send them. Empty in every other state.
+    pub waiting: &'a [Effect],
     /// For sampling.
     pub seed: Seed,
 }

@@ -216,6 +216,7 @@ impl Case {
             actions: &self.actions,
             siblings: &self.siblings,
             answer: self.answer,
+            waiting: &[],
             seed: Seed(1),
         }
     }

@@ -112,6 +112,8 @@ fn every_kind() -> Vec<EventKind> {
     };
     vec![
         EventKind::Root {
+            round: 1,
+            budget: Some(branchline::search::Budget::default()),
             start: Start {
                 digest,
                 terminal: false,
@@ -172,6 +174,7 @@ fn every_kind() -> Vec<EventKind> {
         ),
         told(
             Outcome::Stepped(Stepped::Held {
+                digest,
                 effects: vec![effect],
                 cost,
             }),
@@ -213,14 +216,14 @@ fn every_kind() -> Vec<EventKind> {
             action: action.clone(),
             step: done,
             digest,
-            expected: digest,
+            expected: Some(digest),
             observation: digest,
             screenshot: None,
         },
         EventKind::CommitDiverged {
             index: None,
             action: Some(action),
-            expected: digest,
+            expected: None,
             got: None,
             reason: "another".to_owned(),
         },
@@ -359,22 +362,22 @@ fn a_bad_line_in_the_middle_is_an_error_with_its_number() {
         "a gap"
     );
     assert!(matches!(
-        error(r#"{"v":1,"seq":2,"ms":0,"kind":"warning"}"#),
+        error(r#"{"v":2,"seq":2,"ms":0,"kind":"warning"}"#),
         ReadError::Line { line: 3, .. }
     ));
     assert!(matches!(
-        error(r#"{"v":2,"seq":2,"ms":0,"kind":"warning","text":""}"#),
+        error(r#"{"v":3,"seq":2,"ms":0,"kind":"warning","text":""}"#),
         ReadError::Version {
             line: 3,
-            found: 2,
+            found: 3,
             ..
         }
     ));
-    let unknown = error(r#"{"v":1,"seq":2,"ms":0,"kind":"dance"}"#);
+    let unknown = error(r#"{"v":2,"seq":2,"ms":0,"kind":"dance"}"#);
     assert!(
         unknown
             .to_string()
-            .ends_with("line 3: unknown kind of event `dance` (version 1 of the log's format)")
+            .ends_with("line 3: unknown kind of event `dance` (version 2 of the log's format)")
     );
     // Unknown fields are no error.
     let more = lines[2].replace("\"text\"", "\"later\":1,\"text\"");

@@ -107,6 +107,7 @@ fn job() -> Job {
         .page("b", "", &[])
         .build();
     Job {
+        dry_run: false,
         goal: None,
         search: SearchConfig::default(),
         policy: Arc::new(Follow),
@@ -178,7 +179,7 @@ async fn a_run_reads_well_in_lines_and_from_its_record() {
     verdict: solved
     "#);
 
-    assert_eq!(Words::read(&report.dir).unwrap(), words);
+    assert_eq!(Words::read(&report.dir).unwrap(), [words.clone()]);
     let search = replay(&report.dir).unwrap().search.unwrap();
     let style = TreeStyle {
         width: 80,

@@ -146,6 +146,7 @@ fn job(world: &SimWorld) -> Job {
         limits: RunLimits::default(),
         seed: Seed(5),
         retries: 2,
+        dry_run: false,
     }
 }
 
@@ -197,7 +198,11 @@ async fn ran_with(
     let search = replay.search.as_ref().unwrap();
     assert_eq!(search.tree().digest(), report.tree_digest);
     assert_eq!(search.best(), report.best);
-    assert_eq!(search.spent(), report.spent);
+    let mut spent = search.spent();
+    for earlier in &replay.earlier {
+        spent += earlier.spent();
+    }
+    assert_eq!(spent, report.spent);
     assert_eq!(search.in_flight(), 0);
     let events = Reader::open(&report.dir)
         .unwrap()
@@ -952,12 +957,7 @@ async fn views_hold_their_own_branch_and_what_was_tried() {
             .unwrap()
             .push((view.observation.title.clone(), path, view.siblings.to_vec()));
         let tried = |action: &Action| view.siblings.iter().any(|s| s.action == *action);
-        let all = [
-            goto("nowhere"),
-            Action::new("write", json!({ "key": "k" })),
-            goto("b"),
-            stop("given up"),
-        ];
+        let all = [goto("nowhere"), goto("b"), stop("given up")];
         all.into_iter()
             .filter(|action| !tried(action))
             .take(1)
@@ -979,7 +979,6 @@ async fn views_hold_their_own_branch_and_what_was_tried() {
                     };
                     assert_eq!(rejection.nearest, links);
                 }
-                ("write", SiblingOutcome::Held(effects)) => assert_eq!(effects.len(), 1),
                 other => panic!("{other:?}"),
             }
         }
@@ -1076,4 +1075,183 @@ fn remove_one_blob(dir: &Path) {
         .unwrap()
         .unwrap();
     fs::remove_file(blob.path()).unwrap();
+}
+
+// ---------------------------------------------------------------- held writes, rounds
+
+/// A shop of two offers, either of which can be ordered; the order leads to a page with a way on.
+fn offers() -> SimBuilder {
+    SimWorld::builder("shop")
+        .goal("order the good one and say so")
+        .page("shop", "", &["bad", "good"])
+        .page("bad", "", &[])
+        .page("good", "", &[])
+}
+
+/// Orders where it can be ordered, and says so once an order was sent.
+fn order(view: &View<'_>) -> Vec<Action> {
+    let page = view.observation.title.as_str();
+    let sent = view.observation.text.contains("server order-");
+    match page {
+        "shop" => vec![goto("bad"), goto("good")],
+        _ if sent => vec![stop("done")],
+        page => vec![Action::new(
+            "write",
+            json!({ "key": format!("order-{page}") }),
+        )],
+    }
+}
+
+/// Knows the good order when it waits and when it was sent.
+fn good_order(view: &View<'_>) -> Option<f32> {
+    let good = view.observation.title == "good";
+    Some(match (view.waiting, good, view.answer) {
+        ([], true, Some(_)) => 1.0,
+        ([], true, None) => 0.6,
+        ([], false, _) => 0.5,
+        ([write, ..], good, _) => {
+            assert!(write.held && write.url.contains("order-"));
+            if good { 0.9 } else { 0.1 }
+        }
+    })
+}
+
+fn ordering(world: &SimWorld) -> Job {
+    Job {
+        policy: policy(order),
+        critic: critic(good_order),
+        checks: vec![
+            Check::Answer(AnswerTest::Exact("done".to_owned())),
+            Check::Page {
+                selector: None,
+                test: branchline::eval::PageTest::Contains("server order-good: 1".to_owned()),
+            },
+        ],
+        ..job(world)
+    }
+}
+
+#[tokio::test]
+async fn a_held_write_is_sent_once_by_the_commit_and_the_search_goes_on_behind_it() {
+    let world = offers().build();
+    let mut rounds = Vec::new();
+    let ran = ran(
+        ordering(&world),
+        &mut |news, search| {
+            if let Progress::Round { round } = news {
+                rounds.push((*round, search.tree().len()));
+            }
+        },
+        &Cx::default(),
+    )
+    .await;
+    let report = &ran.report;
+    assert_eq!(report.verdict.outcome, Verdicted::Solved, "{report:?}");
+    assert_eq!((report.rounds, rounds), (2, vec![(1, 1)]));
+    let path: Vec<_> = report
+        .path
+        .iter()
+        .map(|step| step.action.to_string())
+        .collect();
+    let all = [
+        "goto(to: \"good\")",
+        "write(key: \"order-good\")",
+        "stop(answer: \"done\")",
+    ];
+    assert_eq!(path, all);
+    // Both orders were tried, none was sent before the commit, and the commit sent one.
+    let figures = &report.steps;
+    assert_eq!((figures.held, figures.writes), (2, 0));
+    assert_eq!((figures.commit_writes, figures.commit_actions), (1, 3));
+    // The log holds both trees, and what the second one might spend.
+    assert_eq!(ran.replay.rounds(), 2);
+    let first = &ran.replay.earlier[0];
+    let left = ran.replay.search.as_ref().unwrap().config().budget;
+    assert_eq!(left.steps, Some(40 - first.spent().steps));
+    let best = first.tree().node(first.best().unwrap());
+    assert!(best.held());
+    let commits = ran.events.iter().filter_map(|event| match event {
+        EventKind::CommitStep { expected, .. } => Some(expected.is_some()),
+        _ => None,
+    });
+    assert_eq!(commits.collect::<Vec<_>>(), [true, false, true]);
+    assert_closed(&world);
+}
+
+#[tokio::test]
+async fn greedy_commits_the_first_write_it_meets() {
+    let world = offers().build();
+    let mut job = ordering(&world);
+    job.search.strategy = StrategyKind::Greedy;
+    let ran = quiet(job).await;
+    assert_eq!(ran.report.verdict.outcome, Verdicted::NotSolved);
+    assert_eq!(ran.report.steps.commit_writes, 1);
+    assert_eq!(ran.report.path[0].action, goto("bad"));
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_be_sent_and_sends_nothing() {
+    let world = offers().build();
+    let mut job = ordering(&world);
+    job.dry_run = true;
+    let ran = quiet(job).await;
+    assert_eq!(uncommitted(&ran), "a dry run: nothing was committed");
+    let sent: Vec<_> = ran
+        .report
+        .would_send
+        .iter()
+        .map(|write| format!("{} {}", write.method, write.url))
+        .collect();
+    assert_eq!(sent, ["POST sim://site/good/order-good"]);
+    assert_eq!(ran.report.steps.commit_actions, 0);
+    assert_eq!(ran.report.rounds, 1);
+    assert_closed(&world);
+}
+
+#[tokio::test]
+async fn a_write_that_is_no_progress_is_not_committed() {
+    let world = offers().build();
+    let mut job = ordering(&world);
+    job.critic = critic(|view| Some(if view.waiting.is_empty() { 0.5 } else { 0.4 }));
+    let ran = quiet(job).await;
+    assert_eq!(ran.report.steps.held, 2);
+    assert_eq!(ran.report.steps.commit_writes, 0);
+    assert_eq!(ran.report.verdict.outcome, Verdicted::NotSolved);
+}
+
+#[tokio::test]
+async fn a_spent_budget_ends_the_run_after_the_commit() {
+    let world = offers().build();
+    let mut job = ordering(&world);
+    job.search.budget.steps = Some(4);
+    let ran = quiet(job).await;
+    // Two ways, two orders: nothing is left for a second round, and the answer is missing.
+    assert_eq!((ran.report.rounds, ran.report.spent.steps), (1, 4));
+    assert_eq!(ran.report.steps.commit_writes, 1);
+    assert_eq!(ran.report.verdict.outcome, Verdicted::NotSolved);
+}
+
+#[tokio::test]
+async fn a_commit_sends_no_write_that_the_search_did_not_see() {
+    let world = offers().writes(Writes::Checkpoint).build();
+    let mut job = ordering(&world);
+    world.fault(
+        SimWhen::act("write(key: \"order-good\")", 2),
+        SimFault::OtherWrite,
+    );
+    job.critic = critic(|view| {
+        let ordered = view.observation.text.contains("server order-good");
+        Some(match (ordered, view.answer) {
+            (true, Some(_)) => 1.0,
+            (true, None) => 0.8,
+            _ if view.observation.title == "good" => 0.6,
+            _ => 0.2,
+        })
+    });
+    let ran = quiet(job).await;
+    let reason = uncommitted(&ran);
+    let all = "step 2 of the commit, write(key: \"order-good\"), would send POST \
+               sim://site/good/order-good-elsewhere, which it did not in the search; it was held";
+    assert_eq!(reason, all);
+    assert_eq!(ran.report.steps.commit_writes, 0);
 }

@@ -48,6 +48,10 @@ fn unit(thousandths: u64) -> UnitF32 {
 
 impl World {
     fn state(self, tree: &Tree, node: NodeId) -> u64 {
+        if tree.node(node).held() {
+            // A state of its own kind: nothing but its value is asked of it.
+            return self.states + u64::from(node.0);
+        }
         let wanted = tree.node(node).digest();
         (0..self.states)
             .find(|state| digest(*state) == wanted)
@@ -91,8 +95,11 @@ impl World {
                     return Outcome::Stepped(Stepped::Rejected { rejection, cost });
                 }
                 if luck < 26 {
-                    let effects = Vec::new();
-                    return Outcome::Stepped(Stepped::Held { effects, cost });
+                    return Outcome::Stepped(Stepped::Held {
+                        digest: Digest::of(format!("held {edge}")),
+                        effects: Vec::new(),
+                        cost,
+                    });
                 }
                 let edge = tree.edge(edge);
                 let from = self.state(tree, edge.parent());
