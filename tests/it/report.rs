@@ -179,7 +179,10 @@ async fn a_run_reads_well_in_lines_and_from_its_record() {
     verdict: solved
     "#);
 
-    assert_eq!(Words::read(&report.dir).unwrap(), [words.clone()]);
+    assert_eq!(
+        Words::read(&report.dir).unwrap(),
+        std::slice::from_ref(&words)
+    );
     let search = replay(&report.dir).unwrap().search.unwrap();
     let style = TreeStyle {
         width: 80,
