@@ -84,6 +84,10 @@ pub(super) struct SearchArgs {
     /// Search, and print what the commit would send, without sending it.
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not load the start page of a site a second time to learn what it shows differently with
+    /// every load (such places are left out when restored states are compared).
+    #[arg(long)]
+    pub no_double_load: bool,
 }
 
 /// Where results go.
@@ -341,6 +345,8 @@ async fn one(
         binary: Some(browser.clone()),
         screenshots: !output.no_screenshots,
         observation_tokens: models.page_tokens,
+        // The demo and the benchmark pages are known to answer the same each time.
+        double_load: !args.no_double_load && matches!(task.start.site, StartSite::Origin(_)),
         ..BrowserConfig::default()
     };
     let world = BrowserWorld::new(

@@ -7,6 +7,7 @@
 
 mod architecture;
 mod browser;
+mod browser_digest;
 mod cli;
 mod conformance;
 mod demo_shop;

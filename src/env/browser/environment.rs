@@ -23,6 +23,7 @@ use super::launch::Chromium;
 use super::netlog::NetLog;
 use super::observe::{Found, FrameAddress, Page};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
+use super::volatile::{self, Learned};
 use super::world::Shared;
 use crate::context::{Cx, Interrupted};
 use crate::env::page::actions::{self, Verb};
@@ -228,7 +229,54 @@ impl Browser {
             at: None,
         };
         browser.start(cx).await?;
+        browser.learn(cx).await?;
         Ok(browser)
+    }
+
+    /// Loads the start page once more, in a context of its own, and compares: once per world, before
+    /// the first digest is taken. A site that cannot be compared is no reason not to search it.
+    async fn learn(&mut self, cx: &Cx) -> Result<(), OpenError> {
+        let world = Arc::clone(&self.world);
+        if !world.config.double_load || world.learned.get().is_some() {
+            return Ok(());
+        }
+        let _turn = world.learning.lock().await;
+        if world.learned.get().is_some() {
+            return Ok(());
+        }
+        let first = self.lane.read_placed(self.next, cx).await?;
+        self.next = first.next;
+        let second = self.fresh_lane(cx).await?;
+        let own = std::mem::replace(&mut self.lane, second);
+        let document = self.document.clone();
+        let pending = std::mem::take(&mut self.pending);
+        let loaded = match self.start(cx).await {
+            Ok(()) => self.lane.read_placed(1, cx).await.map_err(Into::into),
+            Err(error) => Err(error),
+        };
+        (self.lane, self.document, self.pending) = (own, document, pending);
+        let learned = match loaded {
+            Ok(second) => volatile::learn(&first, &second),
+            Err(error @ (OpenError::Interrupted(_) | OpenError::Lost(_))) => return Err(error),
+            Err(error) => Learned {
+                failed: Some(error.to_string()),
+                ..Learned::default()
+            },
+        };
+        tracing::info!(
+            differences = learned.differences.len(),
+            too_many = learned.too_many,
+            "compared two loads of the start page"
+        );
+        if let Some(text) = learned.warning() {
+            self.pending.push(Notice {
+                kind: NoticeKind::Other,
+                text,
+            });
+        }
+        // Nobody else sets it: the turn is ours.
+        drop(world.learned.set(learned));
+        Ok(())
     }
 
     /// Loads the start page and, where the page has one, begins its episode.

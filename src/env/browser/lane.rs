@@ -5,7 +5,7 @@
 //! ignore ports.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -44,6 +44,7 @@ use tokio::time::Instant;
 
 use super::connection::{CALL_LIMIT, CdpError, Connection, Event, auto_attach};
 use super::netlog::{Answer, MAX_ANSWER, NetLog};
+use super::volatile::{Learned, Mask};
 use super::world::DialogPolicy;
 use crate::context::{Cx, Interrupted};
 use crate::env::page::shorten;
@@ -73,9 +74,19 @@ pub(super) struct LaneSetup {
     pub dialogs: DialogPolicy,
     /// Real origin and its logical name, for notices and effects.
     pub origin: (String, String),
+    /// What the site shows differently with every load, once that is known.
+    pub learned: Arc<OnceLock<Learned>>,
 }
 
 impl LaneSetup {
+    /// What is left out of digests.
+    pub(super) fn mask(&self) -> Arc<Mask> {
+        let learned = self.learned.get();
+        learned
+            .map(|learned| Arc::clone(&learned.mask))
+            .unwrap_or_default()
+    }
+
     /// `url` with the site's own origin by its logical name.
     pub(super) fn logical(&self, url: &str) -> String {
         rebase(url, &self.origin.0, &self.origin.1)

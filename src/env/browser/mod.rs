@@ -15,6 +15,7 @@
 
 mod act;
 mod connection;
+mod digest;
 mod environment;
 mod find;
 mod keys;
@@ -24,6 +25,7 @@ mod netlog;
 mod observe;
 mod settle;
 mod transport;
+mod volatile;
 mod world;
 
 pub use connection::{CdpError, Connection};

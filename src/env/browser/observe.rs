@@ -1,13 +1,16 @@
-//! From a page to an [`Observation`]: the walk's items of all frames, the digest, the text.
+//! From a page to an [`Observation`]: the walk's items of all frames, and the text.
+
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::lane::{Lane, TargetKind, WORLD};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
+use super::volatile::Mask;
 use crate::context::Cx;
-use crate::env::page::{Place, Row, mask_clocks, render_rows};
-use crate::types::{Digest, Element, ElementState, Notice, NoticeKind, Observation, Omitted, Tab};
+use crate::env::page::{Place, Row, render_rows};
+use crate::types::{Element, ElementState, Notice, NoticeKind, Observation, Omitted, Tab};
 
 /// Frames nested deeper than this are not read.
 const MAX_FRAME_DEPTH: usize = 5;
@@ -33,7 +36,36 @@ struct Item(
     u32,
     u8,
     u32,
+    Facts,
+    String,
 );
+
+/// What of an element is in the digest, but not shown: what was cut for reading, where it leads,
+/// what it sends, and attributes that describe it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct Facts {
+    /// The whole name, where the item's was cut.
+    pub name: Option<String>,
+    /// The whole value, where the item's was cut.
+    pub value: Option<String>,
+    /// Attributes, a line each.
+    pub marks: Option<String>,
+    /// A link's target, a form's action, a picture's source.
+    pub to: Option<String>,
+    /// Labels, values and states of all options, hashed.
+    pub options: Option<String>,
+    /// A few bits of a password.
+    pub secret: Option<String>,
+    /// Name and value that a checked box or a pressed button sends.
+    pub sends: Option<(String, String)>,
+    /// The selection of the focused field.
+    pub caret: Option<String>,
+}
+
+/// A hidden field: its name, its value, its path.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Hidden(pub String, pub String, pub String);
 
 #[derive(Debug, Deserialize)]
 struct Walk {
@@ -43,7 +75,8 @@ struct Walk {
     items: Vec<Item>,
     truncated: bool,
     scroll: [i64; 4],
-    inner: Vec<[i64; 2]>,
+    inner: Vec<[i64; 3]>,
+    hidden: Vec<Hidden>,
 }
 
 /// An element with what the environment needs to act on it.
@@ -55,8 +88,11 @@ pub(super) struct Found {
     pub address: usize,
     /// Index within its frame's walk.
     pub index: usize,
-    place: Place,
-    group: u32,
+    pub place: Place,
+    pub group: u32,
+    pub facts: Facts,
+    /// Its place in the document, if the walk was asked for it.
+    pub path: String,
 }
 
 /// A page as it was read.
@@ -69,8 +105,14 @@ pub(super) struct Page {
     pub tabs: Vec<Tab>,
     pub next: u32,
     pub truncated: bool,
-    scroll: Vec<[i64; 4]>,
-    inner: Vec<[i64; 2]>,
+    /// Of every frame: left, top, height of the page, height of the view.
+    pub scroll: Vec<[i64; 4]>,
+    /// Of every pane that is scrolled: the item it begins at, left, top.
+    pub inner: Vec<[i64; 3]>,
+    /// Hidden fields with the frame they are in.
+    pub hidden: Vec<(usize, Hidden)>,
+    /// What the site shows differently with every load.
+    pub mask: Arc<Mask>,
 }
 
 impl Lane {
@@ -183,6 +225,23 @@ impl Lane {
 
     /// Reads the active tab, frames included. New elements get references from `next` on.
     pub(super) async fn read(&self, next: u32, cx: &Cx) -> Result<Page, ScriptError> {
+        let mask = self.setup.mask();
+        let placed = !mask.is_empty();
+        self.read_page(next, placed, mask, cx).await
+    }
+
+    /// The same with the paths of all items, for comparing two loads; nothing is masked.
+    pub(super) async fn read_placed(&self, next: u32, cx: &Cx) -> Result<Page, ScriptError> {
+        self.read_page(next, true, Arc::default(), cx).await
+    }
+
+    async fn read_page(
+        &self,
+        next: u32,
+        placed: bool,
+        mask: Arc<Mask>,
+        cx: &Cx,
+    ) -> Result<Page, ScriptError> {
         let mut page = Page {
             url: String::new(),
             title: String::new(),
@@ -193,9 +252,11 @@ impl Lane {
             truncated: false,
             scroll: Vec::new(),
             inner: Vec::new(),
+            hidden: Vec::new(),
+            mask,
         };
         if let Some(main) = self.main_frame() {
-            self.read_frame(&mut page, main, cx).await?;
+            self.read_frame(&mut page, main, placed, cx).await?;
         }
         page.tabs = self.read_tabs(&page, cx).await?;
         Ok(page)
@@ -205,10 +266,11 @@ impl Lane {
         &self,
         page: &mut Page,
         address: FrameAddress,
+        placed: bool,
         cx: &Cx,
     ) -> Result<(), ScriptError> {
         let value = match self
-            .in_frame(&address, &format!("walk({})", page.next), cx)
+            .in_frame(&address, &format!("walk({}, {placed})", page.next), cx)
             .await
         {
             Ok(Some(value)) => value,
@@ -228,17 +290,23 @@ impl Lane {
             page.title = walk.title;
         }
         let at = page.frames.len();
+        let hidden = walk.hidden.into_iter();
+        page.hidden.extend(hidden.map(|field| (at, field)));
         let depth = address.chain.len();
         page.frames.push(address.clone());
         for (index, item) in walk.items.into_iter().enumerate() {
             let child =
                 (item.0 == "iframe").then(|| item.2.as_deref().and_then(|v| v.parse().ok()));
-            page.found.push(found(item, at, index, depth));
+            let mut found = found(item, at, index, depth);
+            if let Some(to) = &mut found.facts.to {
+                *to = self.setup.logical(to);
+            }
+            page.found.push(found);
             if let Some(Some(child)) = child
                 && depth < MAX_FRAME_DEPTH
                 && let Some(inside) = self.child(&address, child)
             {
-                Box::pin(self.read_frame(page, inside, cx)).await?;
+                Box::pin(self.read_frame(page, inside, placed, cx)).await?;
             }
         }
         Ok(())
@@ -281,7 +349,7 @@ impl Lane {
 }
 
 fn found(item: Item, address: usize, index: usize, depth: usize) -> Found {
-    let Item(role, name, value, states, options, flags, number, level, group) = item;
+    let Item(role, name, value, states, options, flags, number, level, group, facts, path) = item;
     let place = match flags & !1 {
         4 => Place::Above,
         8 => Place::Below,
@@ -313,6 +381,8 @@ fn found(item: Item, address: usize, index: usize, depth: usize) -> Found {
         index,
         place,
         group,
+        facts,
+        path,
     }
 }
 
@@ -334,46 +404,6 @@ fn state(letter: char) -> Option<ElementState> {
 }
 
 impl Page {
-    /// Digest of all that an agent can see and use, running clocks masked.
-    pub(super) fn digest(&self, answer: Option<&str>) -> Digest {
-        let mut state = Vec::with_capacity(self.found.len() * 48 + 256);
-        let mut put = |part: &str| {
-            state.extend_from_slice(part.as_bytes());
-            state.push(0);
-        };
-        put(&self.url);
-        put(&mask_clocks(&self.title));
-        put(answer.unwrap_or(""));
-        put(&format!(
-            "{:?}{:?}",
-            self.scroll.iter().map(|s| (s[0], s[1])).collect::<Vec<_>>(),
-            self.inner
-        ));
-        for tab in &self.tabs {
-            put(&tab.url);
-            put(if tab.active { "1" } else { "0" });
-        }
-        for Found {
-            element,
-            address,
-            place,
-            ..
-        } in &self.found
-        {
-            put(&element.role);
-            put(&mask_clocks(&element.name));
-            put(element.value.as_deref().unwrap_or("\u{1}"));
-            put(&format!(
-                "{:?}{address}{place:?}{}",
-                element.states, element.interactive
-            ));
-            for option in &element.options {
-                put(option);
-            }
-        }
-        Digest::of(state)
-    }
-
     /// The observation.
     pub(super) fn observation(
         &self,

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use super::environment::{Browser, Kept};
 use super::find::{BrowserBinary, find_browser};
 use super::lane::LaneSetup;
 use super::launch::{Chromium, LaunchError};
+use super::volatile::Learned;
 use crate::context::Cx;
 use crate::env::episode::Episode;
 use crate::env::{Environment, OpenError, Site, SiteError, World};
@@ -57,6 +58,9 @@ pub struct BrowserConfig {
     pub dialogs: DialogPolicy,
     /// Whether `Math.random`, `Date` and `crypto.randomUUID` are seeded.
     pub deterministic: bool,
+    /// Whether the start page is loaded a second time, once per world, to learn what the site shows
+    /// differently with every load; such places are left out of digests.
+    pub double_load: bool,
 }
 
 impl Default for BrowserConfig {
@@ -69,6 +73,7 @@ impl Default for BrowserConfig {
             settle: Duration::from_secs(6),
             dialogs: DialogPolicy::default(),
             deterministic: true,
+            double_load: false,
         }
     }
 }
@@ -89,6 +94,10 @@ pub(super) struct Shared {
     kept: std::sync::Mutex<HashMap<u64, Arc<Kept>>>,
     /// Whether any lane of this world sent a write: servers that are not ours may then have moved.
     wrote: AtomicBool,
+    /// What two loads of the start page taught.
+    pub learned: Arc<OnceLock<Learned>>,
+    /// Held by the lane that loads the start page twice: the others wait for what it learns.
+    pub learning: Mutex<()>,
 }
 
 impl Shared {
@@ -151,6 +160,7 @@ impl Shared {
             hold: self.writes == Writes::Hold,
             dialogs: self.config.dialogs,
             origin: (origin.to_owned(), self.logical.clone()),
+            learned: Arc::clone(&self.learned),
         }
     }
 }
@@ -190,6 +200,8 @@ impl BrowserWorld {
             states: AtomicU64::new(1),
             kept: std::sync::Mutex::default(),
             wrote: AtomicBool::new(false),
+            learned: Arc::default(),
+            learning: Mutex::default(),
         };
         Self {
             shared: Arc::new(shared),

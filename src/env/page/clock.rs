@@ -1,9 +1,27 @@
 //! Running clocks in a page's text.
 
+/// What pages say instead of a small number of seconds.
+const JUST_NOW: [&str; 4] = [
+    "just now",
+    "a moment ago",
+    "moments ago",
+    "a few seconds ago",
+];
+
 /// Replaces what a running clock shows, so that the same state has the same digest: `hh:mm:ss`,
 /// counts of seconds and milliseconds, and the words for "just now". Times without seconds stay:
 /// they are content (a departure at 12:30 matters).
 pub(in crate::env) fn mask_clocks(text: &str) -> String {
+    for words in JUST_NOW {
+        let Some((front, rest)) = text.split_once(words).or_else(|| {
+            // At the beginning of a sentence.
+            let at = words[..1].to_ascii_uppercase() + &words[1..];
+            text.split_once(at.as_str())
+        }) else {
+            continue;
+        };
+        return format!("{}⏱{}", mask_clocks(front), mask_clocks(rest));
+    }
     if !text.bytes().any(|b| b.is_ascii_digit()) {
         return text.to_owned();
     }
@@ -68,11 +86,15 @@ fn clock(bytes: &[u8], at: usize) -> Option<usize> {
         .take_while(|b| b.is_ascii_alphabetic())
         .count();
     let word = bytes[word_at..word_at + length].to_ascii_lowercase();
+    // A bare "s" may be anything (a 5s, 20s music); after a fraction it is a duration.
+    let fraction = bytes[at..end].contains(&b'.');
     let unit = matches!(
         word.as_slice(),
         b"sec" | b"secs" | b"second" | b"seconds" | b"ms"
-    );
-    unit.then_some(word_at + length)
+    ) || word == b"s" && fraction;
+    // "5 seconds ago" was "just now" a moment before.
+    let ago = usize::from(bytes[word_at + length..].starts_with(b" ago")) * 4;
+    unit.then_some(word_at + length + ago)
 }
 
 #[cfg(test)]
@@ -84,11 +106,21 @@ mod tests {
         assert_eq!(mask_clocks("Time left: 19 / 20sec"), "Time left: ⏱");
         assert_eq!(mask_clocks("at 09:41:07 today"), "at ⏱ today");
         assert_eq!(mask_clocks("generated in 0.034 seconds"), "generated in ⏱");
+        assert_eq!(mask_clocks("generated in 0.034s."), "generated in ⏱.");
+        for now in [
+            "Just now",
+            "a few seconds ago",
+            "12 seconds ago",
+            "1 second ago",
+        ] {
+            assert_eq!(mask_clocks(&format!("{now} by Ada")), "⏱ by Ada");
+        }
         for content in [
             "12:30 PM",
             "24.50",
             "page 2 / 3",
             "3 secrets",
+            "iPhone 5s",
             "v1.2",
             "5 items",
             "ünï 4",

@@ -3,9 +3,11 @@
 
 pub(in crate::env) mod actions;
 mod clock;
+mod nonce;
 mod render;
 
 pub use actions::action_specs;
 pub(in crate::env) use clock::mask_clocks;
+pub(in crate::env) use nonce::{MASKED, is_token, mask_url, mask_url_but};
 pub use render::render;
 pub(in crate::env) use render::{Place, Row, line, render_rows, shorten};

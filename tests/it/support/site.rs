@@ -32,9 +32,13 @@ impl Answer {
     }
 }
 
+/// A page made for every request, from the count of requests for it.
+type Made = fn(u32) -> String;
+
 #[derive(Default)]
 struct Shared {
     pages: Mutex<HashMap<String, Answer>>,
+    made: Mutex<HashMap<String, Made>>,
     log: Mutex<Vec<String>>,
 }
 
@@ -84,6 +88,12 @@ impl Pages {
             .insert(path.to_owned(), answer);
     }
 
+    /// A page that is another one with every request: it is told how many there were.
+    pub(crate) fn make(&self, path: &str, page: Made) {
+        let mut made = self.shared.made.lock().unwrap();
+        made.insert(path.to_owned(), page);
+    }
+
     /// `METHOD /path` of every request so far, favicons left out.
     pub(crate) fn requests(&self) -> Vec<String> {
         self.shared.log.lock().unwrap().clone()
@@ -103,7 +113,16 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             .unwrap()
             .push(format!("{} {path}", request.method()));
     }
-    let page = shared.pages.lock().unwrap().get(&path).cloned();
+    let fixed = shared.pages.lock().unwrap().get(&path).cloned();
+    let page = fixed.or_else(|| {
+        let page = *shared.made.lock().unwrap().get(&path)?;
+        let log = shared.log.lock().unwrap();
+        let count = log
+            .iter()
+            .filter(|line| line.ends_with(&format!(" {path}")))
+            .count();
+        Some(Answer::html(&page(u32::try_from(count).unwrap())))
+    });
     let page = page.unwrap_or_else(|| Answer {
         status: 404,
         ..Answer::html("<title>Not found</title><h1>Not found</h1>")

@@ -4,11 +4,23 @@
   'use strict';
   const TOKEN = '__TOKEN__', HIDE = __HIDE__;
   if (globalThis.branchline) return;
-  const MAX_ITEMS = 6000, MAX_NODES = 300000, MAX_NAME = 160, MAX_TEXT = 600, MAX_OPTIONS = 200;
+  // What is longer is cut for reading; the digest covers names up to MAX_DEEP and all other text.
+  const MAX_ITEMS = 6000, MAX_NODES = 300000, MAX_NAME = 160, MAX_TEXT = 600, MAX_DEEP = 4000, MAX_OPTIONS = 200;
 
   const refs = new WeakMap();   // element -> number
   const known = new Map();      // number -> WeakRef(element)
   const squash = (text) => text.replace(/[\s\u200b\u00ad]+/g, ' ').trim();
+  // cyrb53 (public domain): two texts that differ have different digits, for all that a digest needs.
+  const hash = (text) => {
+    let a = 0xdeadbeef, b = 0x41c6ce57;
+    for (let i = 0; i < text.length; i++) {
+      const c = text.charCodeAt(i);
+      a = Math.imul(a ^ c, 2654435761); b = Math.imul(b ^ c, 1597334677);
+    }
+    a = Math.imul(a ^ a >>> 16, 2246822507) ^ Math.imul(b ^ b >>> 13, 3266489909);
+    b = Math.imul(b ^ b >>> 16, 2246822507) ^ Math.imul(a ^ a >>> 13, 3266489909);
+    return 4294967296 * (2097151 & b) + (a >>> 0);
+  };
   const cut = (text, max) => (text.length <= max ? text : text.slice(0, max - 1).trimEnd() + '…');
 
   const WIDGETS = new Set(['button', 'link', 'checkbox', 'radio', 'switch', 'tab', 'menuitem', 'menuitemcheckbox',
@@ -36,6 +48,7 @@
       case 'img': return 'img';
       case 'canvas': return 'canvas';
       case 'video': case 'audio': return tag;
+      case 'dialog': return 'dialog';
       case 'progress': return 'progressbar';
       case 'meter': return 'meter';
       case 'iframe': case 'frame': return 'iframe';
@@ -47,7 +60,7 @@
   const textOf = (node, depth = 0) => {
     let out = '';
     for (const child of node.childNodes) {
-      if (out.length > MAX_TEXT || depth > 20) break;
+      if (out.length > MAX_DEEP || depth > 20) break;
       if (child.nodeType === 3) out += child.data;
       else if (child.nodeType === 1) {
         const tag = child.localName;
@@ -73,13 +86,15 @@
     return squash(Array.from(el.labels, (label) => textOf(label)).join(' '));
   };
 
+  const MADE_UP = /^(?=.*[a-z])(?=(?:.*\d){3})[a-z\d]{6,}$/i;
   const hint = (el, tag) => {
     if (SHAPES.has(tag)) {
       const colour = el.getAttribute('fill') || el.style.fill || el.getAttribute('stroke') || '';
       return squash(`${colour} ${tag} ${el.getAttribute('id') || ''}`);
     }
     const word = el.getAttribute('data-testid') || el.getAttribute('name') || el.id || (typeof el.className === 'string' ? el.className : '');
-    return word ? squash(String(word).replace(/[-_.]+/g, ' ')) : '';
+    // Identifiers that a framework made up say nothing, and are others with every load.
+    return word ? squash(String(word).replace(/[-_.:]+/g, ' ')).split(' ').filter((part) => !MADE_UP.test(part)).join(' ') : '';
   };
 
   // A simplified accessible name computation (W3C accname 1.2, steps 2B to 2I).
@@ -138,6 +153,66 @@
     return s;
   };
 
+  // Attributes that an agent can read or that decide what it can do, beyond role, name, value, states.
+  const MARKS = new Set(['title', 'placeholder', 'type', 'min', 'max', 'step', 'maxlength', 'minlength', 'pattern', 'multiple', 'accept',
+    'target', 'download', 'draggable', ...['current', 'sort', 'busy', 'haspopup', 'description', 'level', 'modal', 'multiline',
+      'orientation', 'posinset', 'setsize', 'roledescription', 'valuemin', 'valuemax', 'keyshortcuts'].map((name) => 'aria-' + name)]);
+  const marksOf = (el, tag) => {
+    let out = '';
+    for (const name of el.getAttributeNames()) if (MARKS.has(name)) out += name + '=' + el.getAttribute(name) + '\n';
+    const described = el.getAttribute('aria-describedby');
+    if (described) out += 'described=' + byIds(el, described) + '\n';
+    if (tag === 'dialog' && el.matches(':modal')) out += 'modal\n';
+    return out;
+  };
+  // Where using it leads: the target of a link or form, the picture's source.
+  const leadsTo = (el, tag) => {
+    if (tag === 'a' || tag === 'area') return typeof el.href === 'string' ? el.href : el.getAttribute('href');
+    if (tag === 'img') return el.currentSrc || el.src;
+    if ((tag === 'button' || tag === 'input') && el.form && /^(submit|image)$/.test(el.type))
+      return el.getAttribute('formaction') || el.form.getAttribute('action') || '';
+    return null;
+  };
+  // What is in the digest, but not shown.
+  const factsOf = (el, tag, active) => {
+    const facts = {};
+    const marks = marksOf(el, tag);
+    if (marks) facts.marks = marks;
+    const to = leadsTo(el, tag);
+    if (to) facts.to = to.startsWith('data:') || to.length > 2000 ? 'data:' + hash(to) : to;
+    if (tag === 'select') facts.options = String(hash(Array.from(el.options, (o) => [o.label, o.value, o.disabled, o.selected].join('\0')).join('\n')));
+    else if (tag === 'input' || tag === 'button') {
+      // A password counts without being given away: 16 bits of it, in this object only.
+      if (el.type === 'password') facts.secret = String(hash(el.value) & 0xffff);
+      else if (/^(checkbox|radio|submit|button)$/.test(el.type) && el.name) facts.sends = [el.name, el.value.slice(0, 500)];
+    }
+    if (el === active && (tag === 'input' || tag === 'textarea')) {
+      try { if (el.selectionStart !== null) facts.caret = el.selectionStart + '-' + el.selectionEnd; } catch {}
+    }
+    return facts;
+  };
+
+  // The place of an element in its document, for comparing two loads: tags with their position
+  // among equals, up to a named ancestor or landmark.
+  const paths = new Map();
+  const pathOf = (el) => {
+    const kept = paths.get(el);
+    if (kept !== undefined) return kept;
+    const tag = el.localName;
+    let path;
+    if (el.id && !MADE_UP.test(el.id) && !/\d{3,}/.test(el.id)) path = '#' + el.id;
+    else if (tag === 'body' || tag === 'html') path = tag;
+    else {
+      const parent = el.parentElement || (el.getRootNode().host);
+      let n = 1;
+      for (let s = el.previousElementSibling; s; s = s.previousElementSibling) if (s.localName === tag) n++;
+      const own = /^(header|footer|main|nav|aside)$/.test(tag) && n === 1 ? tag : tag + n;
+      path = parent ? pathOf(parent) + '>' + own : own;
+    }
+    paths.set(el, path);
+    return path;
+  };
+
   const reacts = (el) => {
     const probe = new Event(TOKEN, { cancelable: true, composed: true });
     return !el.dispatchEvent(probe);
@@ -151,8 +226,10 @@
 
   let last = [];    // the elements of the last walk's items, for rebinding
 
-  const walk = (nextRef) => {
-    const items = [], elements = [];
+  // `placed`: whether every item comes with its path.
+  const walk = (nextRef, placed) => {
+    const items = [], elements = [], inner = [], hidden = [];
+    const page = document.scrollingElement || document.documentElement;
     const view = { w: innerWidth, h: innerHeight };
     const active = deepActive(document);
     let nodes = 0, truncated = false, group = 0, groups = 0;
@@ -172,13 +249,18 @@
         ref = refs.get(el);
         if (!ref) { ref = nextRef++; refs.set(el, ref); known.set(ref, new WeakRef(el)); }
       }
-      items.push([role, name, value, states, options, (interactive ? 1 : 0) | place(el), ref, level, group]);
+      const tag = el.localName, plain = role === 'text';
+      const facts = plain ? {} : factsOf(el, tag, active);
+      const max = plain ? MAX_TEXT : MAX_NAME;
+      if (name.length > max) { facts.name = name; name = cut(name, max); }
+      if (value && value.length > MAX_TEXT) { facts.value = value; value = cut(value, MAX_TEXT); }
+      items.push([role, name, value, states, options, (interactive ? 1 : 0) | place(el), ref, level, group, facts, placed ? pathOf(el) : '']);
       elements.push(el);
     };
     const flush = () => {
       const text = squash(buffer);
       buffer = '';
-      if (text) emit(bufferParent, 'text', cut(text, MAX_TEXT), null, '', null, false, 0);
+      if (text) emit(bufferParent, 'text', text, null, '', null, false, 0);
       bufferParent = null;
     };
 
@@ -204,10 +286,16 @@
       if (tag === 'script' || tag === 'style' || tag === 'noscript' || tag === 'template' || tag === 'head' || tag === 'title') return;
       if (tag === 'br') { flush(); return; }
       if (HIDE && el.matches(HIDE)) return;
+      if (tag === 'input' && el.type === 'hidden') {
+        if (!el.disabled && el.name && el.value) hidden.push([el.name, el.value.length > 200 ? String(hash(el.value)) : el.value, placed ? pathOf(el) : '']);
+        return;
+      }
       const css = getComputedStyle(el);
       if (css.display === 'none') return;
       if (tag !== 'option' && !el.checkVisibility()) return;
       const seen = css.visibility === 'visible';
+      // A field's own text scrolls with its caret: that is no place anybody went to.
+      if (el !== page && tag !== 'input' && (el.scrollTop || el.scrollLeft)) inner.push([items.length, Math.round(el.scrollLeft), Math.round(el.scrollTop)]);
       if (el.getAttribute('aria-hidden') === 'true' && !el.querySelector(NATIVE)) return;
 
       const role = roleOf(el, tag);
@@ -215,7 +303,7 @@
         flush();
         let index = -1;
         for (let i = 0; i < frames.length; i++) if (frames[i] === el.contentWindow) { index = i; break; }
-        emit(el, 'iframe', cut(nameOf(el, tag, role), MAX_NAME), String(index), '', null, false, 0);
+        emit(el, 'iframe', nameOf(el, tag, role), String(index), '', null, false, 0);
         return;
       }
       const block = !css.display.startsWith('inline') && css.display !== 'contents';
@@ -224,7 +312,7 @@
       if (!widget && seen && tag !== 'body' && tag !== 'html' && tag !== 'label') {
         const parent = el.parentElement;
         const pointer = css.cursor === 'pointer' && !(parent && getComputedStyle(parent).cursor === 'pointer');
-        const reachable = pointer || el.draggable === true || el.tabIndex >= 0 && el.hasAttribute('tabindex') || reacts(el);
+        const reachable = pointer || el.getAttribute('draggable') === 'true' || el.tabIndex >= 0 && el.hasAttribute('tabindex') || reacts(el);
         // A region with controls inside (or a pane that only scrolls by keyboard) is a container.
         if (reachable && !el.querySelector(NATIVE + ',[role=button],[role=link],[role=tab],[role=menuitem],[role=option]')) widget = true;
         if (widget && el.shadowRoot) widget = false;
@@ -249,7 +337,7 @@
         let options = null;
         if (tag === 'select') options = Array.from(el.options).slice(0, MAX_OPTIONS).map((o) => cut(squash(o.label || o.text), 80));
         const value = valueOf(el, tag, role);
-        emit(el, shown, cut(nameOf(el, tag, role), MAX_NAME), value === null || value === undefined ? null : cut(String(value), MAX_TEXT),
+        emit(el, shown, nameOf(el, tag, role), value === null || value === undefined ? null : String(value),
           statesOf(el, tag, active), options, true, 0);
         // Controls inside a control (a link around a card with buttons) are items of their own.
         if (inner) children(el, true);
@@ -258,13 +346,13 @@
       }
       if (role === 'heading' && seen && !el.querySelector(NATIVE)) {
         flush();
-        const name = cut(textOf(el), MAX_NAME);
+        const name = textOf(el);
         const level = Number(el.getAttribute('aria-level')) || Number(tag[1]) || 2;
         if (name) emit(el, 'heading', name, null, '', null, false, level);
         return;
       }
       if ((role === 'img' || role === 'canvas' || role === 'progressbar' || role === 'meter') && seen) {
-        const name = cut(nameOf(el, tag, role), MAX_NAME);
+        const name = nameOf(el, tag, role);
         const value = valueOf(el, tag, role);
         if (name && name !== hint(el, tag) || value) { flush(); emit(el, role, name, value === undefined ? null : value, '', null, false, 0); }
         if (tag !== 'svg') return;
@@ -276,7 +364,7 @@
       if (live && seen && el.textContent.trim()) {
         const label = squash(el.getAttribute('aria-label') || '');
         flush();
-        emit(el, role, cut(label, MAX_NAME), null, '', null, false, 0);
+        emit(el, role, label, null, '', null, false, 0);
       }
       // The text of a label is the name of its control already.
       const labels = tag === 'label' && el.control && el.control.checkVisibility() && el.control.type !== 'hidden';
@@ -304,18 +392,12 @@
     if (document.documentElement) visit(document.documentElement, false);
     flush();
     last = elements;
-    const page = document.scrollingElement || document.documentElement;
-    const inner = [];
-    if (page) for (const el of scrollers) {
-      const node = el.deref();
-      if (node && node.isConnected && (node.scrollTop || node.scrollLeft)) inner.push([Math.round(node.scrollLeft), Math.round(node.scrollTop)]);
-    }
+    paths.clear();
     return JSON.stringify({
       next: nextRef, url: location.href, title: document.title, items, truncated,
-      scroll: [Math.round(scrollX), Math.round(scrollY), page ? page.scrollHeight : 0, view.h], inner,
+      scroll: [Math.round(scrollX), Math.round(scrollY), page ? page.scrollHeight : 0, view.h], inner, hidden,
     });
   };
-  const scrollers = new Set();
 
   const find = (ref) => {
     const el = known.has(ref) ? known.get(ref).deref() : null;
@@ -455,7 +537,6 @@
     }
     const before = target.scrollTop, step = Math.round((target === page ? innerHeight : target.clientHeight) * 0.8);
     target.scrollBy({ top: direction === 'up' ? -step : step, behavior: 'instant' });
-    if (target !== page) scrollers.add(new WeakRef(target));
     return ok({ moved: target.scrollTop !== before });
   };
 
