@@ -12,6 +12,7 @@
 //! | [`llm`] | chat models: OpenAI-compatible, scripted, cassette |
 //! | [`policy`] | who proposes actions |
 //! | [`critic`] | who values states |
+//! | `retrieval` | which of thousands of tools a goal needs |
 //! | [`record`] | the event log and its blobs; replay |
 //! | [`runtime`] | the driver, its workers, the pool, the commit |
 //! | [`task`] | task files and suites |
@@ -28,6 +29,8 @@ pub mod llm;
 pub mod located;
 pub mod policy;
 pub mod record;
+#[cfg(feature = "tools")]
+pub mod retrieval;
 pub mod runtime;
 pub mod search;
 pub mod task;

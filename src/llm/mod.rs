@@ -16,8 +16,8 @@ pub(crate) mod words;
 
 pub use cassette::{Cassette, Mode};
 pub use model::{
-    ChatError, ChatModel, ChatReply, ChatRequest, Choice, Message, ResponseFormat, Role, TokenProb,
-    ToolCall, ToolSpec, Usage,
+    ChatError, ChatModel, ChatReply, ChatRequest, Choice, EmbeddingModel, Message, ResponseFormat,
+    Role, TokenProb, ToolCall, ToolSpec, Usage,
 };
 pub use openai::{OpenAi, OpenAiConfig};
 pub use price::Price;

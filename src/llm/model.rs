@@ -191,6 +191,16 @@ pub enum ChatError {
     NotRecorded(String),
 }
 
+/// A model that turns texts into vectors.
+#[async_trait]
+pub trait EmbeddingModel: Send + Sync {
+    /// The name.
+    fn name(&self) -> &str;
+
+    /// One vector for each text, in their order, all equally long.
+    async fn embed(&self, texts: &[String], cx: &Cx) -> Result<Vec<Vec<f32>>, ChatError>;
+}
+
 /// A chat model.
 #[async_trait]
 pub trait ChatModel: Send + Sync {

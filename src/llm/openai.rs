@@ -28,8 +28,8 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    ChatError, ChatModel, ChatReply, ChatRequest, Choice, Price, ResponseFormat, TokenProb,
-    ToolCall, Usage,
+    ChatError, ChatModel, ChatReply, ChatRequest, Choice, EmbeddingModel, Price, ResponseFormat,
+    TokenProb, ToolCall, Usage,
 };
 use crate::context::Cx;
 use crate::types::Cost;
@@ -319,7 +319,6 @@ impl OpenAi {
         cx: &Cx,
     ) -> Result<Part, ChatError> {
         let limit = Duration::from_millis(self.config.timeout_ms);
-        let most = self.config.max_tries.max(1);
         let mut tries = 0;
         let mut quirks = self.quirks();
         loop {
@@ -340,32 +339,50 @@ impl OpenAi {
                         tries -= 1;
                         continue;
                     }
-                    let again = matches!(status, 408 | 409 | 429 | 500..=599)
-                        && !body.contains("insufficient_quota");
-                    let wait = after.unwrap_or_else(|| self.backoff(tries));
-                    let patient = wait <= Duration::from_millis(self.config.max_wait_ms);
-                    if !again || !patient || tries >= most {
-                        let body = quote(&body);
-                        return Err(ChatError::Status {
-                            status,
-                            tries,
-                            body,
-                        });
-                    }
-                    tracing::debug!(status, tries, wait_ms = wait.as_millis(), "model retry");
-                    wait
+                    self.after_refusal(status, after, &body, tries)?
                 }
-                Err(Broken::Malformed(what)) => return Err(ChatError::Malformed(what)),
-                Err(Broken::Connection(reason)) => {
-                    if tries >= most {
-                        let url = self.shown.clone();
-                        return Err(ChatError::Unreachable { url, reason });
-                    }
-                    tracing::debug!(reason, tries, "model retry");
-                    self.backoff(tries)
-                }
+                Err(broken) => self.after_break(broken, tries)?,
             };
             cx.pause(wait).await?;
+        }
+    }
+
+    /// How long to wait after a refusal before the next try, if there is to be one.
+    fn after_refusal(
+        &self,
+        status: u16,
+        after: Option<Duration>,
+        body: &str,
+        tries: u32,
+    ) -> Result<Duration, ChatError> {
+        let again =
+            matches!(status, 408 | 409 | 429 | 500..=599) && !body.contains("insufficient_quota");
+        let wait = after.unwrap_or_else(|| self.backoff(tries));
+        let patient = wait <= Duration::from_millis(self.config.max_wait_ms);
+        if !again || !patient || tries >= self.config.max_tries.max(1) {
+            let body = quote(body);
+            return Err(ChatError::Status {
+                status,
+                tries,
+                body,
+            });
+        }
+        tracing::debug!(status, tries, wait_ms = wait.as_millis(), "model retry");
+        Ok(wait)
+    }
+
+    /// The same after an exchange that broke off.
+    fn after_break(&self, broken: Broken, tries: u32) -> Result<Duration, ChatError> {
+        match broken {
+            Broken::Malformed(what) => Err(ChatError::Malformed(what)),
+            Broken::Connection(reason) if tries >= self.config.max_tries.max(1) => {
+                let url = self.shown.clone();
+                Err(ChatError::Unreachable { url, reason })
+            }
+            Broken::Connection(reason) => {
+                tracing::debug!(reason, tries, "model retry");
+                Ok(self.backoff(tries))
+            }
         }
     }
 
@@ -379,28 +396,7 @@ impl OpenAi {
     }
 
     async fn send(&self, body: &Value) -> Result<Answer, Broken> {
-        let broken =
-            |e: reqwest::Error| Broken::Connection(quote(&self.blank(&causes(&e.without_url()))));
-        let mut response = self
-            .client
-            .post(self.url.clone())
-            .json(body)
-            .send()
-            .await
-            .map_err(broken)?;
-        let status = response.status();
-        let after = retry_after(response.headers(), SystemTime::now());
-        let mut bytes = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if bytes.len() + chunk.len() > BODY_LIMIT {
-                return Err(Broken::Malformed(format!(
-                    "the reply is longer than {} MiB",
-                    BODY_LIMIT >> 20
-                )));
-            }
-            bytes.extend_from_slice(&chunk);
-        }
-        let text = self.blank(&String::from_utf8_lossy(&bytes));
+        let (status, after, text) = self.post(self.url.clone(), body).await?;
         if !status.is_success() {
             let status = status.as_u16();
             return Ok(Answer::Refused {
@@ -419,11 +415,98 @@ impl OpenAi {
         }
     }
 
+    /// One exchange: the status, how long to wait if the server says, the body without secrets.
+    async fn post(
+        &self,
+        url: Url,
+        body: &Value,
+    ) -> Result<(StatusCode, Option<Duration>, String), Broken> {
+        let broken =
+            |e: reqwest::Error| Broken::Connection(quote(&self.blank(&causes(&e.without_url()))));
+        let mut response = self
+            .client
+            .post(url)
+            .json(body)
+            .send()
+            .await
+            .map_err(broken)?;
+        let status = response.status();
+        let after = retry_after(response.headers(), SystemTime::now());
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if bytes.len() + chunk.len() > BODY_LIMIT {
+                return Err(Broken::Malformed(format!(
+                    "the reply is longer than {} MiB",
+                    BODY_LIMIT >> 20
+                )));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        let text = self.blank(&String::from_utf8_lossy(&bytes));
+        Ok((status, after, text))
+    }
+
     /// `text` without any of the secrets.
     fn blank(&self, text: &str) -> String {
         self.secrets
             .iter()
             .fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
+    }
+}
+
+/// The body of a reply with vectors.
+#[derive(Deserialize)]
+struct Embeddings {
+    data: Vec<Embedding>,
+}
+
+#[derive(Deserialize)]
+struct Embedding {
+    index: usize,
+    embedding: Vec<f32>,
+}
+
+#[async_trait]
+impl EmbeddingModel for OpenAi {
+    fn name(&self) -> &str {
+        &self.config.model
+    }
+
+    /// Wire format: <https://platform.openai.com/docs/api-reference/embeddings>.
+    async fn embed(&self, texts: &[String], cx: &Cx) -> Result<Vec<Vec<f32>>, ChatError> {
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut url = self.url.clone();
+        let path = url.path().replace("chat/completions", "embeddings");
+        url.set_path(&path);
+        let body = json!({ "model": self.config.model, "input": texts });
+        let limit = Duration::from_millis(self.config.timeout_ms);
+        let mut tries = 0;
+        let text = loop {
+            tries += 1;
+            let wait = match cx.bounded(limit, self.post(url.clone(), &body)).await? {
+                Ok((status, _, text)) if status.is_success() => break text,
+                Ok((status, after, text)) => {
+                    self.after_refusal(status.as_u16(), after, &text, tries)?
+                }
+                Err(broken) => self.after_break(broken, tries)?,
+            };
+            cx.pause(wait).await?;
+        };
+        let reply: Embeddings = serde_json::from_str(&text)
+            .map_err(|error| ChatError::Malformed(format!("no embeddings: {error}")))?;
+        let mut vectors = vec![Vec::new(); texts.len()];
+        for Embedding { index, embedding } in reply.data {
+            if let Some(vector) = vectors.get_mut(index) {
+                *vector = embedding;
+            }
+        }
+        if vectors.iter().any(Vec::is_empty) {
+            let what = format!("vectors for only some of {} texts", texts.len());
+            return Err(ChatError::Malformed(what));
+        }
+        Ok(vectors)
     }
 }
 

@@ -19,6 +19,7 @@ const LAW: &[(&str, &[&str])] = &[
     ("policy", &["types", "context", "llm"]),
     ("critic", &["types", "context", "llm"]),
     ("record", &["types", "search"]),
+    ("retrieval", &["types", "context", "env", "llm"]),
     ("eval", &["types", "context", "env", "llm"]),
     (
         "task",
