@@ -73,7 +73,7 @@ pub struct Index {
     tools: Part,
     groups: Part,
     /// By tool: its group.
-    group_of: Vec<u32>,
+    group_of: Vec<u64>,
     weights: Weights,
 }
 
@@ -99,10 +99,9 @@ impl Index {
         let mut group_of = vec![0; entries.len()];
         let mut texts = Vec::with_capacity(groups.len());
         for (group, (name, members)) in groups.iter().enumerate() {
-            let group = u32::try_from(group).expect("a group has a tool of its own");
             let mut text = String::new();
             for &member in members {
-                group_of[member] = group;
+                group_of[member] = group as u64;
                 text.push_str(&entries[member].name);
                 text.push('\n');
                 text.push_str(&entries[member].text);
@@ -171,8 +170,9 @@ impl Index {
         let mut hits: Vec<Hit> = scores
             .into_iter()
             .map(|(id, (whole, best))| {
-                let tool = usize::try_from(id).expect("ids are places in a list");
-                let near = near.get(&u64::from(self.group_of[tool])).copied();
+                // Ids are places in the list of tools.
+                let tool = usize::try_from(id).unwrap_or(usize::MAX);
+                let near = self.group_of.get(tool).and_then(|of| near.get(of)).copied();
                 let score = whole + sentence * best + group * near.unwrap_or(0.0);
                 Hit { tool, score }
             })

@@ -21,7 +21,7 @@ pub struct QuerySet {
 }
 
 #[derive(Deserialize)]
-struct Query {
+struct Asked {
     query: String,
     api_list: Vec<Value>,
     #[serde(rename = "relevant APIs")]
@@ -34,7 +34,7 @@ impl QuerySet {
     /// # Errors
     /// What is wrong with it, with line and column.
     pub fn add(&mut self, json: &str, ask: bool) -> Result<(), serde_json::Error> {
-        let read: Vec<Query> = serde_json::from_str(json)?;
+        let read: Vec<Asked> = serde_json::from_str(json)?;
         for one in read {
             for api in &one.api_list {
                 let word = |key: &str| api[key].as_str().unwrap_or_default().to_owned();
