@@ -7,7 +7,13 @@
 //!                                                  prepare (validate, build) ► call
 //! ```
 
+pub mod cut;
+pub mod http;
+pub mod names;
+pub mod openapi;
 pub mod registry;
 mod tool;
+mod validate;
 
 pub use tool::{Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool};
+pub use validate::{Validators, compile};

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::http::Plan;
 use crate::context::{Cx, Interrupted};
 use crate::types::{Effect, Rejection};
 
@@ -53,16 +54,7 @@ pub enum Access {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Binding {
     /// An HTTP operation.
-    Http {
-        /// Upper case.
-        method: String,
-        /// Base URL, no trailing slash.
-        base: String,
-        /// Path template: `/pets/{id}`.
-        path: String,
-        /// Where each argument goes, in the source's own terms.
-        slots: Value,
-    },
+    Http(Plan),
     /// A tool of an MCP server.
     Mcp {
         /// Its name there.

@@ -1,0 +1,12 @@
+//! Calls over HTTP: plans, requests, sessions.
+
+mod guard;
+mod plan;
+mod reply;
+mod request;
+mod session;
+
+pub use guard::is_private;
+pub use plan::{Body, BodyEncoding, BodyShape, Field, Part, Place, Plan, Slot, Style};
+pub use request::{FormPart, Payload, Request, build};
+pub use session::{Credentials, HttpConfig, HttpSource, basic};

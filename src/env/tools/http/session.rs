@@ -1,0 +1,711 @@
+//! The source of HTTP tools, and a lane's session with it.
+//!
+//! * Cookies belong to the session; they are its state ([`Session::save`]). A token that the session
+//!   fetched with the registry's credentials is no state: another session gets its own, and no log
+//!   ever sees one.
+//! * Redirects are followed at most five times, and only to where the registry allows.
+//! * 429 and 503 with `Retry-After` are asked again after that time, at most twice, if it is within
+//!   the registry's bound and (for 503) the call may be repeated.
+//! * Proxies of the environment are not used: addresses are checked where they are connected to.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use cookie_store::{CookieDomain, CookieStore, RawCookie};
+use reqwest::header::{
+    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+use url::Url;
+
+use super::guard::{PrivateAddress, PublicOnly, forbids, forbids_url};
+use super::{Payload, Plan, Request, build, reply};
+use crate::context::{Cx, Interrupted};
+use crate::env::tools::registry::{Allow, CallLimits, Rate};
+use crate::env::tools::{
+    Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool, Validators,
+};
+use crate::types::{Effect, EffectKind, Rejection};
+
+/// What stands in a secret's place.
+const HIDDEN: &str = "[redacted]";
+/// Most characters of a body in an effect.
+const SHOWN_BODY: usize = 4_096;
+/// Most redirects of one call.
+const REDIRECTS: usize = 5;
+/// Most times a call is sent because the server asked to come back.
+const TRIES: usize = 3;
+/// Shortest value that counts as a secret in replies: shorter ones occur by chance.
+const SHORTEST: usize = 6;
+
+/// How calls prove who they are, with the values.
+#[derive(Clone)]
+pub enum Credentials {
+    /// A header: `Authorization` or one of its own.
+    Header(HeaderName, String),
+    /// A query parameter.
+    Query(String, String),
+    /// OAuth 2.0 client credentials.
+    Client {
+        /// The token endpoint.
+        token_url: Url,
+        /// The client.
+        id: String,
+        /// Its secret.
+        secret: String,
+        /// Scopes; may be empty.
+        scope: String,
+    },
+}
+
+/// What a source of HTTP tools is made of.
+pub struct HttpConfig {
+    /// Name of the source.
+    pub name: String,
+    /// Its tools.
+    pub tools: Vec<Tool>,
+    /// How calls prove who they are.
+    pub credentials: Option<Credentials>,
+    /// Headers of every call, and whether the value is a secret.
+    pub headers: Vec<(HeaderName, String, bool)>,
+    /// What may be reached.
+    pub allow: Allow,
+    /// Bounds of one call.
+    pub limits: CallLimits,
+}
+
+/// Tools behind HTTP.
+pub struct HttpSource {
+    tools: Vec<Arc<Tool>>,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    name: String,
+    client: Client,
+    credentials: Option<Credentials>,
+    headers: Vec<(HeaderName, String, bool)>,
+    allow: Allow,
+    limits: CallLimits,
+    validators: Validators,
+    /// When the last calls left, for the rate.
+    sent: tokio::sync::Mutex<VecDeque<Instant>>,
+    secrets: Vec<String>,
+}
+
+impl std::fmt::Debug for HttpSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "HttpSource({}, {} tools)",
+            self.shared.name,
+            self.tools.len()
+        )
+    }
+}
+
+impl HttpSource {
+    /// A source.
+    ///
+    /// # Errors
+    /// [`SourceError::Unusable`] if no client can be made.
+    pub fn new(config: HttpConfig) -> Result<Self, SourceError> {
+        let client = client(config.allow.private).map_err(|reason| SourceError::Unusable {
+            source_name: config.name.clone(),
+            reason,
+        })?;
+        let mut secrets: Vec<String> = Vec::new();
+        match &config.credentials {
+            Some(Credentials::Header(_, value)) => {
+                secrets.push(value.clone());
+                secrets.extend(value.split_once(' ').map(|(_, token)| token.to_owned()));
+            }
+            Some(Credentials::Query(_, value)) => secrets.push(value.clone()),
+            Some(Credentials::Client { secret, .. }) => secrets.push(secret.clone()),
+            None => {}
+        }
+        let hidden = config.headers.iter().filter(|(_, _, hidden)| *hidden);
+        secrets.extend(hidden.map(|(_, value, _)| value.clone()));
+        secrets.retain(|secret| secret.len() >= SHORTEST);
+        Ok(Self {
+            tools: config.tools.into_iter().map(Arc::new).collect(),
+            shared: Arc::new(Shared {
+                name: config.name,
+                client,
+                credentials: config.credentials,
+                headers: config.headers,
+                allow: config.allow,
+                limits: config.limits,
+                validators: Validators::default(),
+                sent: tokio::sync::Mutex::default(),
+                secrets,
+            }),
+        })
+    }
+}
+
+/// A client that follows nothing by itself and connects to public addresses only, unless `private`.
+pub(crate) fn client(private: bool) -> Result<Client, String> {
+    let mut builder = Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .user_agent(concat!("branchline/", env!("CARGO_PKG_VERSION")));
+    if !private {
+        builder = builder.dns_resolver(Arc::new(PublicOnly));
+    }
+    builder
+        .build()
+        .map_err(|error| format!("has no HTTP client: {error}"))
+}
+
+#[async_trait]
+impl Source for HttpSource {
+    fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    fn tools(&self) -> Vec<Arc<Tool>> {
+        self.tools.clone()
+    }
+
+    async fn open(&self, _cx: &Cx) -> Result<Box<dyn Session>, SourceError> {
+        Ok(Box::new(HttpSession {
+            shared: Arc::clone(&self.shared),
+            cookies: Mutex::default(),
+            token: tokio::sync::Mutex::default(),
+        }))
+    }
+}
+
+/// A lane's session.
+struct HttpSession {
+    shared: Arc<Shared>,
+    cookies: Mutex<CookieStore>,
+    token: tokio::sync::Mutex<Option<Token>>,
+}
+
+struct Token {
+    value: String,
+    expires: Instant,
+}
+
+#[async_trait]
+impl Session for HttpSession {
+    fn prepare(&self, tool: &Tool, arguments: &Map<String, Value>) -> Result<Prepared, Rejection> {
+        let plan = plan(tool)?;
+        let arguments = self.shared.validators.check(tool, arguments)?;
+        let request = build(plan, &arguments)?;
+        Ok(Prepared {
+            effect: self.effect(tool, &request),
+            arguments,
+        })
+    }
+
+    async fn call(&self, tool: &Tool, prepared: &Prepared, cx: &Cx) -> Result<Reply, CallError> {
+        let unbuilt = |rejection: Rejection| CallError::Forbidden {
+            tool: tool.name.clone(),
+            reason: rejection.reason,
+        };
+        let plan = plan(tool).map_err(unbuilt)?;
+        let request = build(plan, &prepared.arguments).map_err(unbuilt)?;
+        let allow = &self.shared.allow;
+        if let Some(reason) = forbids(allow, &plan.base, &plan.method, &request.url) {
+            return Err(forbidden(tool, reason));
+        }
+        let mut renewed = false;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            self.wait_for_turn(cx).await?;
+            let limit = self.shared.limits.timeout;
+            let work = self.exchange(tool, plan, &request, cx);
+            let response = cx.bounded(limit, work).await??;
+            let status = response.status();
+            let may_repeat = tool.access != Access::Write;
+            if status == StatusCode::UNAUTHORIZED && !renewed && self.forget_token().await {
+                // The token was withdrawn before its time; it was not read, so nothing happened.
+                renewed = true;
+                continue;
+            }
+            let busy = status == StatusCode::TOO_MANY_REQUESTS
+                || (status == StatusCode::SERVICE_UNAVAILABLE && may_repeat);
+            if busy && tries < TRIES {
+                let wait = reply::retry_after(response.headers(), SystemTime::now());
+                if let Some(wait) = wait.filter(|wait| *wait <= self.shared.limits.max_wait) {
+                    drop(response);
+                    cx.pause(wait).await?;
+                    continue;
+                }
+            }
+            let most = self.shared.limits.response_bytes;
+            let read = cx.bounded(limit, reply::read(response, most)).await?;
+            let mut reply = read.map_err(|error| self.unreachable(tool, &error))?;
+            let mut secrets = self.shared.secrets.clone();
+            secrets.extend(
+                self.token
+                    .lock()
+                    .await
+                    .as_ref()
+                    .map(|token| token.value.clone()),
+            );
+            if hide(&mut reply.content, &secrets) {
+                reply
+                    .notes
+                    .push("the reply held a secret of the registry: it was taken out".to_owned());
+            }
+            return Ok(reply);
+        }
+    }
+
+    fn save(&self) -> Value {
+        let cookies = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut saved: Vec<Value> = cookies
+            .iter_unexpired()
+            .map(|cookie| {
+                let host = match &cookie.domain {
+                    CookieDomain::HostOnly(host) | CookieDomain::Suffix(host) => host.as_str(),
+                    CookieDomain::NotPresent | CookieDomain::Empty => "",
+                };
+                let scheme = if cookie.secure() == Some(true) {
+                    "https"
+                } else {
+                    "http"
+                };
+                let path: &str = cookie.path.as_ref();
+                json!({
+                    "url": format!("{scheme}://{host}{path}"),
+                    "cookie": RawCookie::from(cookie.clone()).to_string(),
+                })
+            })
+            .collect();
+        saved.sort_by_key(Value::to_string);
+        if saved.is_empty() {
+            Value::Null
+        } else {
+            Value::Array(saved)
+        }
+    }
+
+    fn load(&self, state: &Value) {
+        let mut jar = CookieStore::default();
+        for entry in state.as_array().into_iter().flatten() {
+            let text = |key: &str| entry.get(key).and_then(Value::as_str);
+            if let (Some(cookie), Some(url)) = (text("cookie"), text("url"))
+                && let Ok(url) = Url::parse(url)
+                // A cookie that expired since is none any more.
+                && let Err(error) = jar.parse(cookie, &url)
+            {
+                tracing::debug!(%error, "a saved cookie was not taken back");
+            }
+        }
+        *self.cookies.lock().unwrap_or_else(PoisonError::into_inner) = jar;
+    }
+}
+
+fn forbidden(tool: &Tool, reason: String) -> CallError {
+    CallError::Forbidden {
+        tool: tool.name.clone(),
+        reason,
+    }
+}
+
+/// How a tool is called, if it is one of ours.
+fn plan(tool: &Tool) -> Result<&Plan, Rejection> {
+    match &tool.binding {
+        Binding::Http(plan) => Ok(plan),
+        Binding::Mcp { .. } | Binding::Described => Err(Rejection {
+            reason: format!(
+                "`{}` is no HTTP operation: it cannot be called here",
+                tool.name
+            ),
+            nearest: Vec::new(),
+        }),
+    }
+}
+
+impl HttpSession {
+    fn effect(&self, tool: &Tool, request: &Request) -> Effect {
+        let mut url = request.url.clone();
+        let mut headers = request.headers.clone();
+        headers.extend(
+            request
+                .body
+                .media()
+                .map(|media| ("content-type".to_owned(), media.to_owned())),
+        );
+        for (name, value, hidden) in &self.shared.headers {
+            let value = if *hidden { HIDDEN } else { value };
+            headers.push((name.as_str().to_owned(), value.to_owned()));
+        }
+        if !request.cookies.is_empty() {
+            headers.push(("cookie".to_owned(), request.cookies.join("; ")));
+        }
+        match &self.shared.credentials {
+            Some(Credentials::Header(name, _)) => {
+                headers.push((name.as_str().to_owned(), HIDDEN.to_owned()));
+            }
+            Some(Credentials::Query(name, _)) => {
+                url.query_pairs_mut().append_pair(name, HIDDEN);
+            }
+            Some(Credentials::Client { .. }) => {
+                headers.push(("authorization".to_owned(), format!("Bearer {HIDDEN}")));
+            }
+            None => {}
+        }
+        Effect {
+            kind: match tool.access {
+                Access::Read => EffectKind::Read,
+                Access::Idempotent | Access::Write => EffectKind::Write,
+            },
+            method: request.method.clone(),
+            // Brackets of the mark are not worth encoding.
+            url: url.as_str().replace("%5Bredacted%5D", HIDDEN),
+            headers,
+            body: request.body.shown(SHOWN_BODY),
+            held: false,
+        }
+    }
+
+    fn unreachable(&self, tool: &Tool, error: &reqwest::Error) -> CallError {
+        let mut cause: Option<&dyn std::error::Error> = Some(error);
+        while let Some(error) = cause {
+            if let Some(private) = error.downcast_ref::<PrivateAddress>() {
+                return forbidden(tool, private.to_string());
+            }
+            cause = error.source();
+        }
+        CallError::Unreachable {
+            tool: tool.name.clone(),
+            reason: self.without_secrets(causes(error)),
+        }
+    }
+
+    fn without_secrets(&self, mut text: String) -> String {
+        for secret in &self.shared.secrets {
+            text = text.replace(secret.as_str(), HIDDEN);
+        }
+        text
+    }
+
+    /// Waits until the rate allows another call.
+    async fn wait_for_turn(&self, cx: &Cx) -> Result<(), Interrupted> {
+        let Some(Rate { calls, per }) = self.shared.limits.rate else {
+            return Ok(());
+        };
+        loop {
+            let wait = {
+                let mut sent = self.shared.sent.lock().await;
+                let now = Instant::now();
+                while sent
+                    .front()
+                    .is_some_and(|at| now.duration_since(*at) >= per)
+                {
+                    sent.pop_front();
+                }
+                match sent.front() {
+                    Some(first) if sent.len() >= calls as usize => {
+                        per.saturating_sub(now.duration_since(*first))
+                    }
+                    _ => {
+                        sent.push_back(now);
+                        return Ok(());
+                    }
+                }
+            };
+            cx.pause(wait).await?;
+        }
+    }
+
+    /// Sends a request and follows redirects; the response's body is not read yet.
+    async fn exchange(
+        &self,
+        tool: &Tool,
+        plan: &Plan,
+        request: &Request,
+        cx: &Cx,
+    ) -> Result<Response, CallError> {
+        let (mut method, mut url) = (request.method.clone(), request.url.clone());
+        let mut payload = Some(&request.body);
+        for _ in 0..=REDIRECTS {
+            let response = self.send(tool, &method, &url, request, payload, cx).await?;
+            self.keep_cookies(&url, response.headers());
+            let Some(next) = redirect(&response, &url) else {
+                return Ok(response);
+            };
+            let reason = forbids_url(&self.shared.allow, &plan.base, &next)
+                .map(|reason| format!("it redirects to {next}: {reason}"))
+                .or_else(|| {
+                    let falls = url.scheme() == "https" && next.scheme() == "http";
+                    falls.then(|| format!("it redirects from https to {next}"))
+                });
+            if let Some(reason) = reason {
+                return Err(forbidden(tool, self.without_secrets(reason)));
+            }
+            match response.status() {
+                StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {}
+                _ if matches!(method.as_str(), "GET" | "HEAD") => {}
+                _ => (method, payload) = ("GET".to_owned(), None),
+            }
+            url = next;
+        }
+        Err(CallError::Unreachable {
+            tool: tool.name.clone(),
+            reason: format!("more than {REDIRECTS} redirects"),
+        })
+    }
+
+    async fn send(
+        &self,
+        tool: &Tool,
+        method: &str,
+        url: &Url,
+        request: &Request,
+        payload: Option<&Payload>,
+        cx: &Cx,
+    ) -> Result<Response, CallError> {
+        let broken = |what: &str| CallError::Unreachable {
+            tool: tool.name.clone(),
+            reason: format!("{what} cannot be sent"),
+        };
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| broken("the method"))?;
+        let mut url = url.clone();
+        let mut headers = HeaderMap::new();
+        let mut put = |name: HeaderName, value: &str, hidden: bool| {
+            let mut value = HeaderValue::from_str(value).map_err(|_| broken(name.as_str()))?;
+            value.set_sensitive(hidden);
+            headers.insert(name, value);
+            Ok::<(), CallError>(())
+        };
+        for (name, value) in &request.headers {
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| broken(name))?;
+            put(name, value, false)?;
+        }
+        for (name, value, hidden) in &self.shared.headers {
+            put(name.clone(), value, *hidden)?;
+        }
+        match &self.shared.credentials {
+            None => {}
+            Some(Credentials::Header(name, value)) => put(name.clone(), value, true)?,
+            // A redirect may carry it along already.
+            Some(Credentials::Query(name, _))
+                if url.query_pairs().any(|(known, _)| known == name.as_str()) => {}
+            Some(Credentials::Query(name, value)) => {
+                url.query_pairs_mut().append_pair(name, value);
+            }
+            Some(Credentials::Client { .. }) => {
+                let token = self.token(tool, cx).await?;
+                put(AUTHORIZATION, &format!("Bearer {token}"), true)?;
+            }
+        }
+        let cookies = self.cookie_header(&url, &request.cookies);
+        if !cookies.is_empty() {
+            put(COOKIE, &cookies, true)?;
+        }
+        let mut builder = self.shared.client.request(method, url);
+        match payload {
+            None | Some(Payload::Empty) => {}
+            Some(Payload::Bytes { media, bytes }) => {
+                if !headers.contains_key(CONTENT_TYPE) {
+                    let media =
+                        HeaderValue::from_str(media).map_err(|_| broken("the media type"))?;
+                    headers.insert(CONTENT_TYPE, media);
+                }
+                builder = builder.body(bytes.clone());
+            }
+            Some(Payload::Multipart(parts)) => {
+                let mut form = reqwest::multipart::Form::new();
+                for part in parts {
+                    let mut made = reqwest::multipart::Part::bytes(part.bytes.clone());
+                    if part.file {
+                        made = made.file_name(part.name.clone());
+                    }
+                    if let Some(media) = &part.media {
+                        made = made
+                            .mime_str(media)
+                            .map_err(|_| broken("a part's media type"))?;
+                    }
+                    form = form.part(part.name.clone(), made);
+                }
+                builder = builder.multipart(form);
+            }
+        }
+        let sent = builder.headers(headers).send().await;
+        sent.map_err(|error| self.unreachable(tool, &error.without_url()))
+    }
+
+    fn cookie_header(&self, url: &Url, own: &[String]) -> String {
+        let jar = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = jar
+            .get_request_values(url)
+            .map(|(name, value)| format!("{name}={value}"));
+        let mut all: Vec<String> = own.to_vec();
+        all.extend(kept.filter(|cookie| {
+            let name = cookie.split('=').next().unwrap_or_default();
+            !own.iter()
+                .any(|other| other.split('=').next() == Some(name))
+        }));
+        all.join("; ")
+    }
+
+    fn keep_cookies(&self, url: &Url, headers: &HeaderMap) {
+        let found = headers.get_all(SET_COOKIE).iter();
+        let found: Vec<RawCookie<'static>> = found
+            .filter_map(|value| value.to_str().ok())
+            .filter_map(|text| RawCookie::parse(text.to_owned()).ok())
+            .collect();
+        if !found.is_empty() {
+            let mut jar = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+            jar.store_response_cookies(found.into_iter(), url);
+        }
+    }
+
+    /// Whether there was a token to forget.
+    async fn forget_token(&self) -> bool {
+        self.token.lock().await.take().is_some()
+    }
+
+    /// The session's token: kept until half a minute before it expires.
+    async fn token(&self, tool: &Tool, cx: &Cx) -> Result<String, CallError> {
+        let Some(Credentials::Client {
+            token_url,
+            id,
+            secret,
+            scope,
+        }) = &self.shared.credentials
+        else {
+            return Ok(String::new());
+        };
+        let mut kept = self.token.lock().await;
+        if let Some(token) = kept.as_ref().filter(|token| token.expires > Instant::now()) {
+            return Ok(token.value.clone());
+        }
+        let fail = |reason: String| CallError::Unreachable {
+            tool: tool.name.clone(),
+            reason: format!("no token from {token_url}: {reason}"),
+        };
+        let mut form = vec![("grant_type", "client_credentials")];
+        if !scope.is_empty() {
+            form.push(("scope", scope.as_str()));
+        }
+        if let Some(reason) =
+            forbids_url(&self.shared.allow_any_host(), token_url.as_str(), token_url)
+        {
+            return Err(forbidden(tool, reason));
+        }
+        let request = self
+            .shared
+            .client
+            .post(token_url.clone())
+            .header(AUTHORIZATION, basic(id, secret))
+            .form(&form);
+        let sent = cx
+            .bounded(self.shared.limits.timeout, request.send())
+            .await?;
+        let response = sent.map_err(|error| fail(causes(&error.without_url())))?;
+        let status = response.status();
+        let read = cx
+            .bounded(self.shared.limits.timeout, reply::read(response, 1 << 20))
+            .await?;
+        let reply = read.map_err(|error| fail(causes(&error.without_url())))?;
+        let value = reply.content.get("access_token").and_then(Value::as_str);
+        let Some(value) = value.filter(|_| status.is_success()) else {
+            let why = reply
+                .content
+                .get("error")
+                .and_then(Value::as_str)
+                .unwrap_or("no access_token");
+            return Err(fail(format!(
+                "{status}, {}",
+                self.without_secrets(why.to_owned())
+            )));
+        };
+        let seconds = reply
+            .content
+            .get("expires_in")
+            .and_then(Value::as_u64)
+            .unwrap_or(3600);
+        let lives = Duration::from_secs(seconds.min(86_400).saturating_sub(30));
+        *kept = Some(Token {
+            value: value.to_owned(),
+            expires: Instant::now() + lives,
+        });
+        Ok(value.to_owned())
+    }
+}
+
+impl Shared {
+    /// The token endpoint is named by the registry itself: only its address is in question.
+    fn allow_any_host(&self) -> Allow {
+        Allow {
+            hosts: Vec::new(),
+            methods: Vec::new(),
+            private: self.allow.private,
+        }
+    }
+}
+
+/// `Basic …`.
+#[must_use]
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// Where a response sends us, if it does.
+fn redirect(response: &Response, from: &Url) -> Option<Url> {
+    if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
+        return None;
+    }
+    let to = response.headers().get(LOCATION)?.to_str().ok()?;
+    from.join(to).ok()
+}
+
+/// Takes secrets out of every text. Whether there were any.
+fn hide(value: &mut Value, secrets: &[String]) -> bool {
+    match value {
+        Value::String(text) => {
+            let mut found = false;
+            for secret in secrets {
+                if text.contains(secret.as_str()) {
+                    *text = text.replace(secret.as_str(), HIDDEN);
+                    found = true;
+                }
+            }
+            found
+        }
+        Value::Array(items) => {
+            items
+                .iter_mut()
+                .filter_map(|item| hide(item, secrets).then_some(()))
+                .count()
+                > 0
+        }
+        Value::Object(map) => {
+            map.values_mut()
+                .filter_map(|item| hide(item, secrets).then_some(()))
+                .count()
+                > 0
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// An error with its causes on one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let own = cause.to_string();
+        if !text.contains(&own) {
+            text = format!("{text}: {own}");
+        }
+        next = cause.source();
+    }
+    text
+}

@@ -1,0 +1,955 @@
+//! Operations of a document become tools.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::schema::{Converter, Side};
+use super::{Document, Version};
+use crate::env::tools::http::{
+    Body, BodyEncoding, BodyShape, Field, Part, Place, Plan, Slot, Style,
+};
+use crate::env::tools::{Access, Binding, Tool, names};
+
+/// The methods, in the order in which a path's operations are listed.
+const METHODS: [&str; 9] = [
+    "get", "head", "options", "trace", "query", "post", "put", "patch", "delete",
+];
+
+/// Most schemas of a reply's description.
+const REPLY_NODES: usize = 200;
+
+/// What the registry says about a conversion.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Name of the source.
+    pub source: String,
+    /// Put before every name.
+    pub prefix: String,
+    /// In place of the document's servers.
+    pub base_url: Option<String>,
+    /// Where the document came from, for servers that are relative to it.
+    pub document_url: Option<String>,
+    /// Values of server variables.
+    pub variables: BTreeMap<String, String>,
+    /// Parameters that the registry fills in itself (its auth and headers): no arguments.
+    pub provided: Vec<(Place, String)>,
+}
+
+/// A converted document.
+#[derive(Debug, Clone, Default)]
+pub struct Converted {
+    /// Its tools, by path and method.
+    pub tools: Vec<Tool>,
+    /// What is odd about the document as a whole.
+    pub notes: Vec<String>,
+}
+
+/// Makes a tool of every operation.
+#[must_use]
+pub fn convert(document: &Document, options: &Options) -> Converted {
+    let mut notes = BTreeSet::new();
+    let mut drafts = Vec::new();
+    let no_paths = Map::new();
+    let paths = document.root.get("paths").and_then(Value::as_object);
+    for (path, item) in paths.unwrap_or(&no_paths) {
+        if path.starts_with("x-") {
+            continue;
+        }
+        let Some(item) = document.follow(item).and_then(Value::as_object) else {
+            notes.insert(format!("the path `{path}` is no object: left out"));
+            continue;
+        };
+        for method in METHODS {
+            match item.get(method) {
+                None | Some(Value::Null) => {}
+                Some(Value::Object(operation)) => {
+                    let draft = Draft {
+                        document,
+                        options,
+                        path,
+                        method,
+                        item,
+                        operation,
+                    };
+                    drafts.push(draft.tool());
+                }
+                Some(_) => {
+                    notes.insert(format!(
+                        "`{} {path}` is no object: left out",
+                        method.to_ascii_uppercase()
+                    ));
+                }
+            }
+        }
+    }
+    let wishes: Vec<(String, String)> = drafts.iter().map(|draft| draft.1.clone()).collect();
+    let names = names::unique(&wishes);
+    let mut tools = Vec::with_capacity(drafts.len());
+    for ((mut tool, _), name) in drafts.into_iter().zip(names) {
+        tool.name = name;
+        tools.push(tool);
+    }
+    if tools.is_empty() {
+        notes.insert("there is no operation in it".to_owned());
+    }
+    if document.root.get("webhooks").is_some() {
+        notes.insert("webhooks are calls to us: no tools".to_owned());
+    }
+    Converted {
+        tools,
+        notes: notes.into_iter().collect(),
+    }
+}
+
+/// One operation while it is converted.
+struct Draft<'d> {
+    document: &'d Document,
+    options: &'d Options,
+    path: &'d str,
+    method: &'static str,
+    item: &'d Map<String, Value>,
+    operation: &'d Map<String, Value>,
+}
+
+/// An argument before it has its name.
+struct Argument {
+    wire: String,
+    place: Option<Place>,
+    schema: Value,
+    required: bool,
+}
+
+impl<'d> Draft<'d> {
+    /// The tool without its name, and the name it wishes with its identity.
+    fn tool(&self) -> (Tool, (String, String)) {
+        let mut converter = Converter::new(self.document, Side::Request);
+        let method = self.method.to_ascii_uppercase();
+        let declared = self.parameters(&mut converter);
+        let mut arguments: Vec<Argument> = Vec::new();
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut form: Vec<&'d Value> = Vec::new();
+        let mut whole: Option<&'d Value> = None;
+        for parameter in declared {
+            match parameter.get("in").and_then(Value::as_str) {
+                Some("formData") => form.push(parameter),
+                Some("body") => whole = Some(parameter),
+                _ => self.parameter(parameter, &mut converter, &mut arguments, &mut slots),
+            }
+        }
+        self.undeclared(&mut converter, &mut arguments, &mut slots);
+        let mut draft = if self.document.version == Version::V2 {
+            self.body_of_2(&form, whole, &mut converter)
+        } else {
+            self.body_of_3(&mut converter)
+        };
+        let given = arguments.len();
+        if let Some(draft) = &mut draft {
+            arguments.append(&mut draft.arguments);
+        }
+        let named = name_arguments(&arguments);
+        for (slot, name) in slots.iter_mut().zip(&named) {
+            slot.argument.clone_from(name);
+        }
+        let body = draft.map(|mut draft| {
+            let own = &named[given..];
+            match &mut draft.body.shape {
+                BodyShape::Whole(argument) => {
+                    if let Some(name) = own.first() {
+                        argument.clone_from(name);
+                    }
+                }
+                BodyShape::Properties { fields, .. } => {
+                    for (field, name) in fields.iter_mut().zip(own) {
+                        field.argument.clone_from(name);
+                    }
+                }
+            }
+            draft.body
+        });
+        let parameters = object_schema(&arguments, &named);
+        let text = |key: &str| {
+            let text = self.operation.get(key).and_then(Value::as_str);
+            text.map(str::trim).unwrap_or_default()
+        };
+        let plan = Plan {
+            base: self.base(&mut converter),
+            method: method.clone(),
+            path: self.path.to_owned(),
+            slots,
+            body,
+        };
+        let identity = format!("{method} {}", self.path);
+        let id = text("operationId");
+        let wish = match names::snake(id) {
+            named if named.is_empty() => names::snake(&format!("{} {}", self.method, self.path)),
+            named => named,
+        };
+        let summary = [text("summary"), text("description")]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .and_then(|text| text.lines().map(str::trim).find(|line| !line.is_empty()))
+            .map_or_else(|| identity.clone(), |line| cut_line(line, 200));
+        let tags = self.operation.get("tags").and_then(Value::as_array);
+        let tags = tags.into_iter().flatten().filter_map(Value::as_str);
+        let output = self.output();
+        let access = match method.as_str() {
+            "GET" | "HEAD" | "OPTIONS" | "TRACE" | "QUERY" => Access::Read,
+            "PUT" | "DELETE" => Access::Idempotent,
+            _ => Access::Write,
+        };
+        if self.operation.get("deprecated").and_then(Value::as_bool) == Some(true) {
+            converter.note("the document calls it deprecated");
+        }
+        let tool = Tool {
+            name: String::new(),
+            source: self.options.source.clone(),
+            original: if id.is_empty() {
+                identity.clone()
+            } else {
+                id.to_owned()
+            },
+            summary,
+            description: text("description").to_owned(),
+            tags: tags.map(str::to_owned).collect(),
+            parameters,
+            output,
+            access,
+            binding: Binding::Http(plan),
+            notes: converter.into_notes(),
+        };
+        (tool, (format!("{}{wish}", self.options.prefix), identity))
+    }
+
+    /// The parameters of path and operation, the operation's in place of the path's.
+    fn parameters(&self, converter: &mut Converter<'d>) -> Vec<&'d Value> {
+        let mut found: Vec<&'d Value> = Vec::new();
+        for list in [
+            self.item.get("parameters"),
+            self.operation.get("parameters"),
+        ] {
+            for raw in list.and_then(Value::as_array).into_iter().flatten() {
+                let Some(parameter) = self.document.follow(raw).filter(|it| it.is_object()) else {
+                    converter.note("a parameter leads nowhere: left out");
+                    continue;
+                };
+                let key = |it: &'d Value| {
+                    let text = |key: &str| it.get(key).and_then(Value::as_str);
+                    (text("in"), text("name"))
+                };
+                match found.iter_mut().find(|other| key(other) == key(parameter)) {
+                    Some(other) => *other = parameter,
+                    None => found.push(parameter),
+                }
+            }
+        }
+        found
+    }
+
+    fn parameter(
+        &self,
+        parameter: &'d Value,
+        converter: &mut Converter<'d>,
+        arguments: &mut Vec<Argument>,
+        slots: &mut Vec<Slot>,
+    ) {
+        let text = |key: &str| parameter.get(key).and_then(Value::as_str);
+        let Some(name) = text("name").filter(|name| !name.is_empty()) else {
+            converter.note("a parameter has no name: left out");
+            return;
+        };
+        let place = match text("in") {
+            Some("path") => Place::Path,
+            Some("query") => Place::Query,
+            Some("header") => Place::Header,
+            Some("cookie") => Place::Cookie,
+            other => {
+                let other = other.unwrap_or("nothing");
+                converter.note(format!(
+                    "`{name}` is in `{other}`, which is no place: left out"
+                ));
+                return;
+            }
+        };
+        let ignored = self.document.version != Version::V2 && place == Place::Header;
+        if ignored && is_reserved_header(name) {
+            converter.note(format!(
+                "the header `{name}` is no parameter by the standard: it comes from the registry or the body"
+            ));
+            return;
+        }
+        if place == Place::Path && !variables(self.path).contains(&name) {
+            converter.note(format!("`{name}` does not occur in the path: left out"));
+            return;
+        }
+        let is_provided = |(at, own): &(Place, String)| {
+            *at == place
+                && if place == Place::Header {
+                    own.eq_ignore_ascii_case(name)
+                } else {
+                    own == name
+                }
+        };
+        if self.options.provided.iter().any(is_provided) {
+            converter.note(format!("`{name}` is filled in by the registry"));
+            return;
+        }
+        let content = parameter.get("content").and_then(Value::as_object);
+        let media = content.and_then(|content| content.values().next());
+        let mut schema = if self.document.version == Version::V2 {
+            converter.convert(parameter)
+        } else {
+            match parameter
+                .get("schema")
+                .or_else(|| media.and_then(|media| media.get("schema")))
+            {
+                Some(schema) => converter.convert(schema),
+                None => json!({}),
+            }
+        };
+        describe(&mut schema, parameter);
+        let json = parameter.get("schema").is_none() && media.is_some();
+        let (style, explode) = if self.document.version == Version::V2 {
+            collection(text("collectionFormat"), place)
+        } else {
+            let default = match place {
+                Place::Query | Place::Cookie => Style::Form,
+                Place::Path | Place::Header => Style::Simple,
+            };
+            let style = style(text("style")).unwrap_or(default);
+            let explode = parameter.get("explode").and_then(Value::as_bool);
+            (style, explode.unwrap_or(style == Style::Form))
+        };
+        let flag = |key: &str| parameter.get(key).and_then(Value::as_bool) == Some(true);
+        slots.push(Slot {
+            argument: String::new(),
+            name: name.to_owned(),
+            place,
+            style,
+            explode,
+            allow_reserved: flag("allowReserved"),
+            json,
+        });
+        arguments.push(Argument {
+            wire: name.to_owned(),
+            place: Some(place),
+            schema,
+            required: flag("required") || place == Place::Path,
+        });
+    }
+
+    /// Variables of the path that no parameter declares.
+    fn undeclared(
+        &self,
+        converter: &mut Converter<'d>,
+        arguments: &mut Vec<Argument>,
+        slots: &mut Vec<Slot>,
+    ) {
+        for name in variables(self.path) {
+            let known = |slot: &Slot| slot.place == Place::Path && slot.name == name;
+            if slots.iter().any(known) {
+                continue;
+            }
+            converter.note(format!(
+                "`{{{name}}}` of the path is not declared: taken as text"
+            ));
+            slots.push(Slot {
+                argument: String::new(),
+                name: name.to_owned(),
+                place: Place::Path,
+                style: Style::Simple,
+                explode: false,
+                allow_reserved: false,
+                json: false,
+            });
+            arguments.push(Argument {
+                wire: name.to_owned(),
+                place: Some(Place::Path),
+                schema: json!({ "type": "string" }),
+                required: true,
+            });
+        }
+    }
+
+    fn body_of_2(
+        &self,
+        form: &[&'d Value],
+        whole: Option<&'d Value>,
+        converter: &mut Converter<'d>,
+    ) -> Option<BodyDraft> {
+        let consumes = [
+            self.operation.get("consumes"),
+            self.document.root.get("consumes"),
+        ];
+        let consumes = consumes.into_iter().flatten().find_map(Value::as_array);
+        let consumes = consumes.into_iter().flatten().filter_map(Value::as_str);
+        let consumes: Vec<&str> = consumes.collect();
+        if !form.is_empty() {
+            let has_file = form
+                .iter()
+                .any(|field| field.get("type").and_then(Value::as_str) == Some("file"));
+            let multipart = has_file
+                || (consumes.iter().any(|media| media.starts_with("multipart/"))
+                    && !consumes.iter().any(|media| media.ends_with("urlencoded")));
+            return Some(form_of_2(form, multipart, converter));
+        }
+        let parameter = whole?;
+        let required = parameter.get("required").and_then(Value::as_bool) == Some(true);
+        let choice = pick(consumes.iter().copied());
+        let (media, encoding) = choice.unwrap_or(("application/json", BodyEncoding::Json));
+        let mut schema = match parameter.get("schema") {
+            Some(schema) => converter.convert(schema),
+            None => json!({}),
+        };
+        if encoding == BodyEncoding::Json {
+            if let Some(words) = parameter.get("description").and_then(Value::as_str)
+                && schema.get("description").is_none()
+                && let Value::Object(map) = &mut schema
+            {
+                map.insert("description".to_owned(), Value::from(words));
+            }
+        } else {
+            schema = plain_body(encoding, &schema, media);
+        }
+        Some(body(media, encoding, schema, required, Vec::new()))
+    }
+
+    fn body_of_3(&self, converter: &mut Converter<'d>) -> Option<BodyDraft> {
+        let raw = self.operation.get("requestBody")?;
+        let Some(request) = self.document.follow(raw).and_then(Value::as_object) else {
+            converter.note("the request's body leads nowhere: left out");
+            return None;
+        };
+        let content = request.get("content").and_then(Value::as_object)?;
+        let Some((media, encoding)) = pick(content.keys().map(String::as_str)) else {
+            converter.note("the request's body has no media type: left out");
+            return None;
+        };
+        let entry = content.get(media);
+        let required = request.get("required").and_then(Value::as_bool) == Some(true);
+        if content.len() > 1 {
+            converter.note(format!(
+                "the body may be of {} media types: `{media}` is used",
+                content.len()
+            ));
+        }
+        let raw = entry.and_then(|entry| entry.get("schema"));
+        let mut schema = raw.map_or_else(|| json!({}), |schema| converter.convert(schema));
+        let mut form_parts = Vec::new();
+        match encoding {
+            BodyEncoding::Json => {}
+            BodyEncoding::Text | BodyEncoding::Binary => {
+                schema = plain_body(encoding, &schema, media);
+            }
+            BodyEncoding::Form | BodyEncoding::Multipart => {
+                let encodings = entry.and_then(|entry| entry.get("encoding"));
+                form_parts = parts(&mut schema, encodings);
+            }
+        }
+        if let Some(words) = request.get("description").and_then(Value::as_str)
+            && schema.get("description").is_none()
+            && let Value::Object(map) = &mut schema
+        {
+            map.insert("description".to_owned(), Value::from(words));
+        }
+        let media = match media {
+            "*/*" | "application/*" => "application/json",
+            media => media,
+        };
+        Some(body(media, encoding, schema, required, form_parts))
+    }
+
+    /// The first good reply's schema, shortened.
+    fn output(&self) -> Option<Value> {
+        let responses = self.operation.get("responses").and_then(Value::as_object)?;
+        let good = ["200", "201", "202", "203", "2XX", "2xx", "default"];
+        let response = good.iter().find_map(|status| responses.get(*status))?;
+        let response = self.document.follow(response)?;
+        let schema = if self.document.version == Version::V2 {
+            response.get("schema")?
+        } else {
+            let content = response.get("content").and_then(Value::as_object)?;
+            let (media, _) = pick(content.keys().map(String::as_str))?;
+            content.get(media)?.get("schema")?
+        };
+        let mut converter = Converter::new(self.document, Side::Reply).at_most(REPLY_NODES);
+        Some(converter.convert(schema))
+    }
+
+    /// The base URL: the registry's, or the nearest server's.
+    fn base(&self, converter: &mut Converter<'d>) -> String {
+        if let Some(base) = &self.options.base_url {
+            return base.clone();
+        }
+        let base = if self.document.version == Version::V2 {
+            self.base_of_2()
+        } else {
+            let lists = [
+                self.operation.get("servers"),
+                self.item.get("servers"),
+                self.document.root.get("servers"),
+            ];
+            let list = lists.into_iter().flatten().filter_map(Value::as_array);
+            let server = list.into_iter().find_map(|list| list.first());
+            match server {
+                Some(server) => self.server(server),
+                None => self.relative("/"),
+            }
+        };
+        base.unwrap_or_else(|| {
+            converter.note("the document names no absolute server: set `base_url`");
+            String::new()
+        })
+    }
+
+    fn base_of_2(&self) -> Option<String> {
+        let root = &self.document.root;
+        let text = |key: &str| root.get(key).and_then(Value::as_str);
+        let path = text("basePath").unwrap_or("/");
+        let Some(host) = text("host").filter(|host| !host.is_empty()) else {
+            return self.relative(path);
+        };
+        let lists = [self.operation.get("schemes"), root.get("schemes")];
+        let schemes = lists.into_iter().flatten().find_map(Value::as_array);
+        let schemes: Vec<&str> = schemes
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let scheme = if schemes.contains(&"https") || schemes.is_empty() {
+            "https"
+        } else {
+            "http"
+        };
+        absolute(&format!(
+            "{scheme}://{host}/{}",
+            path.trim_start_matches('/')
+        ))
+    }
+
+    fn server(&self, server: &Value) -> Option<String> {
+        let mut url = server.get("url").and_then(Value::as_str)?.to_owned();
+        let variables = server.get("variables").and_then(Value::as_object);
+        for (name, variable) in variables.into_iter().flatten() {
+            let value = match (self.options.variables.get(name), variable.get("default")) {
+                (Some(value), _) => value.clone(),
+                (None, Some(Value::String(text))) => text.clone(),
+                (None, Some(Value::Number(number))) => number.to_string(),
+                _ => continue,
+            };
+            url = url.replace(&format!("{{{name}}}"), &value);
+        }
+        for (name, value) in &self.options.variables {
+            url = url.replace(&format!("{{{name}}}"), value);
+        }
+        if let Some(rest) = url.strip_prefix("//") {
+            return absolute(&format!("https://{rest}"));
+        }
+        if url.contains("://") {
+            absolute(&url)
+        } else {
+            self.relative(&url)
+        }
+    }
+
+    /// Relative to where the document came from.
+    fn relative(&self, path: &str) -> Option<String> {
+        let from = url::Url::parse(self.options.document_url.as_deref()?).ok()?;
+        absolute(from.join(path).ok()?.as_str())
+    }
+}
+
+/// The form that the `formData` parameters of 2.0 describe.
+fn form_of_2<'d>(form: &[&'d Value], multipart: bool, converter: &mut Converter<'d>) -> BodyDraft {
+    let (mut arguments, mut fields, mut parts) = (Vec::new(), Vec::new(), Vec::new());
+    let mut any_required = false;
+    for parameter in form {
+        let text = |key: &str| parameter.get(key).and_then(Value::as_str);
+        let Some(name) = text("name").filter(|name| !name.is_empty()) else {
+            converter.note("a parameter has no name: left out");
+            continue;
+        };
+        let mut schema = converter.convert(parameter);
+        describe(&mut schema, parameter);
+        let binary = text("type") == Some("file");
+        if binary {
+            encode_binary(&mut schema);
+        }
+        let (style, explode) = collection(text("collectionFormat"), Place::Query);
+        let required = parameter.get("required").and_then(Value::as_bool) == Some(true);
+        any_required |= required;
+        parts.push(Part {
+            name: name.to_owned(),
+            media: None,
+            binary,
+            style: Some(style),
+            explode,
+        });
+        fields.push(Field {
+            argument: String::new(),
+            name: name.to_owned(),
+        });
+        arguments.push(Argument {
+            wire: name.to_owned(),
+            place: None,
+            schema,
+            required,
+        });
+    }
+    let (media, encoding) = if multipart {
+        ("multipart/form-data", BodyEncoding::Multipart)
+    } else {
+        ("application/x-www-form-urlencoded", BodyEncoding::Form)
+    };
+    BodyDraft {
+        body: Body {
+            media: media.to_owned(),
+            encoding,
+            shape: BodyShape::Properties {
+                fields,
+                required: Vec::new(),
+            },
+            required: any_required,
+            parts,
+        },
+        arguments,
+    }
+}
+
+/// How each property of a form is written.
+fn parts(schema: &mut Value, encodings: Option<&Value>) -> Vec<Part> {
+    let properties = schema.get_mut("properties").and_then(Value::as_object_mut);
+    let mut parts = Vec::new();
+    for (name, property) in properties.into_iter().flatten() {
+        let own = encodings
+            .and_then(|all| all.get(name))
+            .and_then(Value::as_object);
+        let text = |key: &str| own.and_then(|own| own.get(key)).and_then(Value::as_str);
+        let chosen = style(text("style"));
+        let explode = own
+            .and_then(|own| own.get("explode"))
+            .and_then(Value::as_bool);
+        let binary = is_binary(property);
+        if binary {
+            encode_binary(property);
+        }
+        parts.push(Part {
+            name: name.clone(),
+            media: text("contentType").map(str::to_owned),
+            binary,
+            style: chosen,
+            explode: explode.unwrap_or(chosen == Some(Style::Form)),
+        });
+    }
+    parts
+}
+
+fn absolute(text: &str) -> Option<String> {
+    let url = url::Url::parse(text).ok()?;
+    let fine = matches!(url.scheme(), "http" | "https")
+        && url
+            .host_str()
+            .is_some_and(|host| !host.is_empty() && !host.contains(['{', '}']))
+        && url.username().is_empty();
+    let mut url = url;
+    url.set_query(None);
+    url.set_fragment(None);
+    fine.then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// A body before its arguments have names.
+struct BodyDraft {
+    body: Body,
+    arguments: Vec<Argument>,
+}
+
+fn body(
+    media: &str,
+    encoding: BodyEncoding,
+    schema: Value,
+    required: bool,
+    parts: Vec<Part>,
+) -> BodyDraft {
+    let made = |shape, arguments| BodyDraft {
+        body: Body {
+            media: media.to_owned(),
+            encoding,
+            shape,
+            required,
+            parts,
+        },
+        arguments,
+    };
+    if !is_plain_object(&schema) {
+        let argument = Argument {
+            wire: "body".to_owned(),
+            place: None,
+            schema,
+            required,
+        };
+        return made(BodyShape::Whole(String::new()), vec![argument]);
+    }
+    let names = |key: &str| -> Vec<String> {
+        let list = schema.get(key).and_then(Value::as_array);
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
+    };
+    let needed = names("required");
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let mut fields = Vec::new();
+    let mut arguments = Vec::new();
+    for (name, property) in properties.into_iter().flatten() {
+        fields.push(Field {
+            argument: String::new(),
+            name: name.clone(),
+        });
+        arguments.push(Argument {
+            wire: name.clone(),
+            place: None,
+            schema: property.clone(),
+            required: required && needed.contains(name),
+        });
+    }
+    let shape = BodyShape::Properties {
+        fields,
+        required: if required { Vec::new() } else { needed },
+    };
+    made(shape, arguments)
+}
+
+/// An object whose properties say everything about it.
+fn is_plain_object(schema: &Value) -> bool {
+    let Some(map) = schema.as_object() else {
+        return false;
+    };
+    let has_properties = map
+        .get("properties")
+        .and_then(Value::as_object)
+        .is_some_and(|properties| !properties.is_empty());
+    let closed = matches!(
+        map.get("additionalProperties"),
+        None | Some(Value::Bool(false))
+    );
+    let known = [
+        "type",
+        "properties",
+        "required",
+        "description",
+        "title",
+        "examples",
+        "default",
+        "additionalProperties",
+    ];
+    map.get("type").and_then(Value::as_str) == Some("object")
+        && has_properties
+        && closed
+        && map.keys().all(|key| known.contains(&key.as_str()))
+}
+
+/// Gives every argument a name of its own. Where names are equal, the place is added to all but the
+/// first in the order path, query, header, cookie, body.
+fn name_arguments(arguments: &[Argument]) -> Vec<String> {
+    let mut order: Vec<usize> = (0..arguments.len()).collect();
+    order.sort_by_key(|at| arguments[*at].place.map_or(9, |place| place as u8));
+    let mut names = vec![String::new(); arguments.len()];
+    let mut taken = BTreeSet::new();
+    for at in order {
+        let argument = &arguments[at];
+        let wish = names::argument(&argument.wire);
+        let place = match argument.place {
+            Some(Place::Path) => "path",
+            Some(Place::Query) => "query",
+            Some(Place::Header) => "header",
+            Some(Place::Cookie) => "cookie",
+            None => "body",
+        };
+        let mut name = wish.clone();
+        let mut round = 1;
+        while !taken.insert(name.clone()) {
+            let end = if round == 1 {
+                format!("__{place}")
+            } else {
+                format!("__{place}{round}")
+            };
+            let room = names::MAX_NAME - end.len();
+            name = format!("{}{end}", names::fit(&wish, &argument.wire, room));
+            round += 1;
+        }
+        names[at] = name;
+    }
+    names
+}
+
+fn object_schema(arguments: &[Argument], names: &[String]) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for (argument, name) in arguments.iter().zip(names) {
+        properties.insert(name.clone(), argument.schema.clone());
+        if argument.required {
+            required.push(Value::from(name.as_str()));
+        }
+    }
+    let mut schema = json!({
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    if !required.is_empty() {
+        schema["required"] = Value::Array(required);
+    }
+    schema
+}
+
+/// The media type to use among several: JSON, then forms, then text, then anything.
+fn pick<'a>(media: impl Iterator<Item = &'a str>) -> Option<(&'a str, BodyEncoding)> {
+    let rank = |media: &str| {
+        let bare = media
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        match bare.as_str() {
+            "application/json" => (0, BodyEncoding::Json),
+            json if json.ends_with("+json") || json.ends_with("/json") => (1, BodyEncoding::Json),
+            "*/*" | "application/*" => (2, BodyEncoding::Json),
+            "application/x-www-form-urlencoded" => (3, BodyEncoding::Form),
+            form if form.starts_with("multipart/") => (4, BodyEncoding::Multipart),
+            "text/plain" => (5, BodyEncoding::Text),
+            text if text.starts_with("text/") || text.ends_with("xml") => (6, BodyEncoding::Text),
+            yaml if yaml.ends_with("yaml") || yaml.ends_with("graphql") => (6, BodyEncoding::Text),
+            json if json.contains("json") => (7, BodyEncoding::Json),
+            _ => (8, BodyEncoding::Binary),
+        }
+    };
+    media
+        .map(|media| (rank(media), media))
+        .min_by_key(|((rank, _), _)| *rank)
+        .map(|((_, encoding), media)| (media, encoding))
+}
+
+/// The schema of a body that is text or bytes.
+fn plain_body(encoding: BodyEncoding, schema: &Value, media: &str) -> Value {
+    let words = schema.get("description").and_then(Value::as_str);
+    let mut out = json!({ "type": "string" });
+    let words = match encoding {
+        BodyEncoding::Binary => {
+            out["contentEncoding"] = Value::from("base64");
+            words.map_or_else(
+                || format!("The body ({media}), in base64."),
+                |w| format!("{w} (in base64)"),
+            )
+        }
+        _ => words.map_or_else(|| format!("The body as text ({media})."), str::to_owned),
+    };
+    out["description"] = Value::from(words);
+    out
+}
+
+fn is_binary(schema: &Value) -> bool {
+    let text =
+        |schema: &Value, key: &str| schema.get(key).and_then(Value::as_str).map(str::to_owned);
+    let one = |schema: &Value| text(schema, "format").as_deref() == Some("binary");
+    one(schema) || schema.get("items").is_some_and(one)
+}
+
+/// A file is given in base64.
+fn encode_binary(schema: &mut Value) {
+    let at = if schema.get("items").is_some() {
+        &mut schema["items"]
+    } else {
+        schema
+    };
+    if let Value::Object(map) = at {
+        map.insert("contentEncoding".to_owned(), Value::from("base64"));
+        let words = map
+            .get("description")
+            .and_then(Value::as_str)
+            .unwrap_or("A file");
+        let words = format!("{} (in base64)", words.trim_end_matches('.'));
+        map.insert("description".to_owned(), Value::from(words));
+    }
+}
+
+/// The words beside a parameter's schema.
+fn describe(schema: &mut Value, parameter: &Value) {
+    let Value::Object(map) = schema else {
+        return;
+    };
+    if let Some(words) = parameter.get("description").and_then(Value::as_str)
+        && !words.is_empty()
+    {
+        map.insert("description".to_owned(), Value::from(words));
+    }
+    if map.contains_key("examples") {
+        return;
+    }
+    let example = parameter.get("example").cloned().or_else(|| {
+        let named = parameter.get("examples")?.as_object()?;
+        named
+            .values()
+            .find_map(|example| example.get("value").cloned())
+    });
+    if let Some(example) = example {
+        map.insert("examples".to_owned(), Value::from(vec![example]));
+    }
+}
+
+fn style(text: Option<&str>) -> Option<Style> {
+    Some(match text? {
+        "simple" => Style::Simple,
+        "label" => Style::Label,
+        "matrix" => Style::Matrix,
+        "form" => Style::Form,
+        "spaceDelimited" => Style::SpaceDelimited,
+        "pipeDelimited" => Style::PipeDelimited,
+        "deepObject" => Style::DeepObject,
+        _ => return None,
+    })
+}
+
+fn collection(format: Option<&str>, place: Place) -> (Style, bool) {
+    match (format, place) {
+        (Some("ssv"), _) => (Style::SpaceDelimited, false),
+        (Some("tsv"), _) => (Style::TabDelimited, false),
+        (Some("pipes"), _) => (Style::PipeDelimited, false),
+        (Some("multi"), Place::Query | Place::Cookie) => (Style::Form, true),
+        (_, Place::Query | Place::Cookie) => (Style::Form, false),
+        (_, Place::Path | Place::Header) => (Style::Simple, false),
+    }
+}
+
+/// Names between braces, in order, each once.
+pub(super) fn variables(path: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    let mut rest = path;
+    while let Some((_, after)) = rest.split_once('{') {
+        let Some((name, after)) = after.split_once('}') else {
+            break;
+        };
+        if !name.is_empty() && !found.contains(&name) {
+            found.push(name);
+        }
+        rest = after;
+    }
+    found
+}
+
+/// By the standard, these are no parameters even if a document lists them.
+pub(super) fn is_reserved_header(name: &str) -> bool {
+    ["accept", "content-type", "authorization"]
+        .iter()
+        .any(|header| name.eq_ignore_ascii_case(header))
+}
+
+fn cut_line(line: &str, most: usize) -> String {
+    if line.chars().count() <= most {
+        return line.to_owned();
+    }
+    let cut: String = line.chars().take(most - 1).collect();
+    let end = cut.rfind(' ').unwrap_or(cut.len());
+    format!("{}…", &cut[..end])
+}
