@@ -14,10 +14,11 @@ use super::models::{ModelArgs, Parts};
 use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::demo::DemoSite;
+use crate::env::Site;
 use crate::env::browser::{
     BrowserBinary, BrowserConfig, BrowserWorld, browser_version, find_browser,
 };
-use crate::env::{FixedSite, Site};
+use crate::env::server::ServerSite;
 use crate::eval::{Check, Outcome, Table};
 use crate::llm::Price;
 use crate::record::{Recorder, Redactor, RunManifest};
@@ -220,7 +221,10 @@ fn site(task: &Task) -> Result<Arc<dyn Site>, CliError> {
             })?;
             Arc::new(MiniwobSite::new(&data)?)
         }
-        StartSite::Origin(origin) => Arc::new(FixedSite::new(origin)),
+        StartSite::Server(spec) => {
+            let site = ServerSite::new((**spec).clone(), task.writes);
+            Arc::new(site.map_err(|error| CliError::new(Exit::Environment, error))?)
+        }
     })
 }
 
@@ -264,10 +268,15 @@ pub(super) async fn suite(
         return Err(CliError::new(Exit::Usage, what).hint("use --max-tokens or --time"));
     }
     for task in tasks {
-        let foreign = matches!(task.start.site, StartSite::Origin(_));
+        let server = match &task.start.site {
+            StartSite::Server(spec) => Some(spec),
+            StartSite::Demo | StartSite::Miniwob => None,
+        };
         // What can never be answered is said before a search is spent on it.
         let answerable = |check: &Check| match check {
-            Check::Sql { .. } => task.start.site == StartSite::Demo,
+            Check::Sql { .. } => {
+                task.start.site == StartSite::Demo || server.is_some_and(|s| s.answers_sql())
+            }
             Check::Reward { .. } => task.episode.is_some(),
             Check::Answer(_) | Check::Url { .. } | Check::Page { .. } => true,
         };
@@ -278,16 +287,17 @@ pub(super) async fn suite(
                 check.name()
             );
             return Err(CliError::new(Exit::Usage, what)
-                .hint("sql is for the demo shop, reward for benchmark pages: docs/tasks.md"));
+                .hint("sql needs the demo shop, or `sqlite` in [checkpoint]; reward is for benchmark pages: docs/tasks.md"));
         }
-        // A site that somebody else runs cannot be put back: say so before anything is written.
-        if task.writes == Writes::Checkpoint && foreign {
+        // A site that cannot be put back: say so before anything is written.
+        if task.writes == Writes::Checkpoint && server.is_some_and(|spec| !spec.resets()) {
             let what = format!(
-                "{}: writes = \"checkpoint\" needs a server that can be put back; this one cannot",
+                "{}: writes = \"checkpoint\" needs a server that can be put back; nothing says how",
                 task.id
             );
             return Err(CliError::new(Exit::Usage, what)
-                .hint("use \"hold\" (nothing is sent), or \"allow\" on a sandbox: docs/tasks.md"));
+                .hint("give the task or its site file a [checkpoint]: docs/tasks.md")
+                .hint("or use \"hold\" (nothing is sent), or \"allow\" on a sandbox"));
         }
     }
     let mut table = Table::default();
@@ -346,7 +356,7 @@ async fn one(
         screenshots: !output.no_screenshots,
         observation_tokens: models.page_tokens,
         // The demo and the benchmark pages are known to answer the same each time.
-        double_load: !args.no_double_load && matches!(task.start.site, StartSite::Origin(_)),
+        double_load: !args.no_double_load && matches!(task.start.site, StartSite::Server(_)),
         ..BrowserConfig::default()
     };
     let world = BrowserWorld::new(
@@ -382,7 +392,12 @@ async fn one(
         versions,
         config: effective.as_object().cloned().unwrap_or_default(),
     };
-    let recorder = Recorder::create(&output.out, &manifest, Redactor::new(&parts.secrets))?;
+    let mut secrets = parts.secrets.clone();
+    if let StartSite::Server(spec) = &task.start.site {
+        let values = spec.variables().into_iter();
+        secrets.extend(values.filter_map(|name| std::env::var(name).ok()));
+    }
+    let recorder = Recorder::create(&output.out, &manifest, Redactor::new(&secrets))?;
     let mut reporter = reporter(output, limits.wall);
     reporter.task(&task.id, index, of);
     let job = Job {

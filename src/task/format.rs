@@ -2,21 +2,41 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::path::Path;
 
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::site;
 use super::spec::{EnvKind, Limits, StartSite, StartSpec, Task};
+use crate::env::server::Servers;
 use crate::eval::{AnswerTest, Cell, Check, PageTest, normalise};
 use crate::located::{Fault, FormatError, nearest, one_of};
 use crate::types::Writes;
 
-/// Reads one task file. `file` is its name for errors, `id` becomes [`Task::id`].
+/// Reads one task file, and the site file that it names. `file` is its path, `id` becomes
+/// [`Task::id`].
 ///
 /// # Errors
 /// [`FormatError`] with the first thing that is wrong.
 pub fn parse(text: &str, file: &str, id: &str) -> Result<Task, FormatError> {
-    read(text, id).map_err(|fault| fault.locate(text, file))
+    let folder = Path::new(file).parent().unwrap_or(Path::new(""));
+    read(text, id, folder).map_err(|wrong| match wrong {
+        Wrong::Here(fault) => fault.locate(text, file),
+        Wrong::InSite(error) => error,
+    })
+}
+
+/// What is wrong, and in which file.
+enum Wrong {
+    Here(Fault),
+    InSite(FormatError),
+}
+
+impl<F: Into<Fault>> From<F> for Wrong {
+    fn from(fault: F) -> Self {
+        Self::Here(fault.into())
+    }
 }
 
 #[derive(Deserialize)]
@@ -27,7 +47,9 @@ struct RawTask {
     env: EnvKind,
     #[serde(default)]
     writes: Writes,
-    start: RawStart,
+    start: Spanned<RawStart>,
+    site: Option<Spanned<site::RawSite>>,
+    checkpoint: Option<Spanned<site::RawCheckpoint>>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -37,7 +59,7 @@ struct RawTask {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawStart {
-    site: Spanned<String>,
+    site: Option<Spanned<toml::Value>>,
     path: Option<Spanned<String>>,
 }
 
@@ -93,15 +115,16 @@ struct RawCheck {
     at_least: Option<Spanned<f64>>,
 }
 
-fn read(text: &str, id: &str) -> Result<Task, Fault> {
+fn read(text: &str, id: &str, folder: &Path) -> Result<Task, Wrong> {
     let raw: RawTask = toml::from_str(text)?;
     let goal = filled("goal", &raw.goal)?;
-    let start = start(raw.start)?;
+    let start = start(raw.start, raw.site, raw.checkpoint, folder)?;
     if raw.check.is_empty() {
         return Err(Fault::new(
             0..0,
             "a task needs at least one [[check]]: without one nothing says when it is solved",
-        ));
+        )
+        .into());
     }
     let checks = raw.check.into_iter().map(check);
     Ok(Task {
@@ -116,7 +139,14 @@ fn read(text: &str, id: &str) -> Result<Task, Fault> {
     })
 }
 
-fn start(raw: RawStart) -> Result<StartSpec, Fault> {
+fn start(
+    raw: Spanned<RawStart>,
+    table: Option<Spanned<site::RawSite>>,
+    checkpoint: Option<Spanned<site::RawCheckpoint>>,
+    folder: &Path,
+) -> Result<StartSpec, Wrong> {
+    let whole = raw.span();
+    let raw = raw.into_inner();
     let path = match raw.path {
         None => "/".to_owned(),
         Some(path) => {
@@ -127,55 +157,87 @@ fn start(raw: RawStart) -> Result<StartSpec, Fault> {
                     path.span(),
                     "expected a path that starts with one slash and has no white space, such as \
                      \"/search?q=mug\"",
-                ));
+                )
+                .into());
             }
             path.into_inner()
         }
     };
-    let site = site(&raw.site)?;
+    let site = match (raw.site, table) {
+        (Some(named), None) => named_site(&named, checkpoint, folder)?,
+        (None, Some(table)) => StartSite::Server(Box::new(site::spec(table, checkpoint, folder)?)),
+        (None, None) => return Err(Fault::new(whole, "missing key `site`").into()),
+        (Some(named), Some(_)) => {
+            return Err(Fault::new(
+                named.span(),
+                "the task has a [site] already: give one of the two",
+            )
+            .into());
+        }
+    };
     Ok(StartSpec { site, path })
 }
 
-fn site(raw: &Spanned<String>) -> Result<StartSite, Fault> {
-    let fault = |message: &str| Fault::new(raw.span(), message);
-    let text = raw.get_ref().as_str();
+/// The site that `start.site` names.
+fn named_site(
+    named: &Spanned<toml::Value>,
+    checkpoint: Option<Spanned<site::RawCheckpoint>>,
+    folder: &Path,
+) -> Result<StartSite, Wrong> {
+    let misplaced = |checkpoint: &Spanned<site::RawCheckpoint>, why: &str| {
+        Wrong::from(Fault::new(checkpoint.span(), why))
+    };
+    let text = match named.get_ref() {
+        toml::Value::String(text) => text,
+        toml::Value::Array(list) => {
+            let texts = list.iter().map(|item| match item {
+                toml::Value::String(text) => Ok(Spanned::new(named.span(), text.clone())),
+                other => Err(Fault::new(
+                    named.span(),
+                    format!("a site's origins are text, not {}", other.type_str()),
+                )),
+            });
+            let texts = Spanned::new(named.span(), texts.collect::<Result<_, _>>()?);
+            let servers = Servers::Running(site::origins(&texts)?);
+            let spec = site::with_checkpoint(servers, checkpoint, folder)?;
+            return Ok(StartSite::Server(Box::new(spec)));
+        }
+        other => {
+            let kind = other.type_str();
+            let message = format!("a site is text or a list of origins, not {kind}");
+            return Err(Fault::new(named.span(), message).into());
+        }
+    };
     if text == "demo" {
-        return Ok(StartSite::Demo);
+        return match &checkpoint {
+            None => Ok(StartSite::Demo),
+            Some(table) => Err(misplaced(
+                table,
+                "the demo shop is saved and put back by itself: it needs no [checkpoint]",
+            )),
+        };
     }
-    let lower = text.to_ascii_lowercase();
-    let host = ["http://", "https://"]
-        .iter()
-        .find_map(|scheme| lower.strip_prefix(scheme));
-    let Some(host) = host else {
-        let mut fault = fault("expected \"demo\" or an origin such as \"https://shop.example\"");
+    let is_file = Path::new(text).extension().is_some_and(|e| e == "toml");
+    if is_file && !text.contains("://") {
+        if let Some(table) = &checkpoint {
+            return Err(misplaced(table, "the site's own file has the [checkpoint]"));
+        }
+        let read = site::load(&folder.join(text));
+        let spec = read.map_err(|reason| Fault::new(named.span(), reason))?;
+        return Ok(StartSite::Server(Box::new(spec.map_err(Wrong::InSite)?)));
+    }
+    if !text.contains("://") {
+        let mut fault = Fault::new(
+            named.span(),
+            "expected \"demo\", an origin such as \"https://shop.example\", a list of them, or a \
+             site file such as \"shop.toml\"",
+        );
         fault.nearest = nearest(text, ["demo"]).into_iter().next();
-        return Err(fault);
-    };
-    let host = host.strip_suffix('/').unwrap_or(host);
-    if host.contains(['/', '?', '#']) {
-        return Err(fault(
-            "an origin ends with the host or port; the rest belongs in `path`",
-        ));
+        return Err(fault.into());
     }
-    if host.contains('@') {
-        return Err(fault("an origin holds no user name or password"));
-    }
-    let (name, port) = match host.rsplit_once(':') {
-        // `[::1]`: the last colon is inside the address.
-        Some((_, port)) if port.ends_with(']') => (host, None),
-        Some((name, port)) => (name, Some(port)),
-        None => (host, None),
-    };
-    let name_ok = !name.is_empty()
-        && !name
-            .contains(|c: char| c.is_whitespace() || c.is_control() || "\"<>\\^`{|}%".contains(c))
-        && (name.starts_with('[') || !name.contains(':'));
-    if !name_ok || port.is_some_and(|port| port.parse::<u16>().is_err()) {
-        return Err(fault(
-            "expected a host and, if any, a port up to 65535, such as \"http://127.0.0.1:8080\"",
-        ));
-    }
-    Ok(StartSite::Origin(lower.trim_end_matches('/').to_owned()))
+    let servers = Servers::Running(vec![site::origin(text, named.span())?]);
+    let spec = site::with_checkpoint(servers, checkpoint, folder)?;
+    Ok(StartSite::Server(Box::new(spec)))
 }
 
 fn check(raw: Spanned<RawCheck>) -> Result<Check, Fault> {
@@ -431,6 +493,7 @@ fn rows(value: &Spanned<toml::Value>) -> Result<Vec<Vec<Cell>>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::server::ServerSpec;
 
     const HEAD: &str = "goal = \"g\"\n[start]\nsite = \"demo\"\n";
 
@@ -490,7 +553,7 @@ mod tests {
             env: EnvKind::Browser,
             writes: Writes::Checkpoint,
             start: StartSpec {
-                site: StartSite::Origin("https://shop.example:8443".into()),
+                site: StartSite::Server(Box::new(ServerSpec::at("https://shop.example:8443"))),
                 path: "/a?b=c".into(),
             },
             limits: Limits {
@@ -570,7 +633,7 @@ mod tests {
     #[test]
     fn unknown_words() {
         insta::assert_snapshot!(fail("gaol = \"x\"\n"), @r#"
-            t.toml:1:1: unknown key `gaol`, expected one of `goal`, `env`, `writes`, `start`, `limits`, `check`; did you mean `goal`?
+            t.toml:1:1: unknown key `gaol`, expected one of `goal`, `env`, `writes`, `start`, `site`, `checkpoint`, `limits`, `check`; did you mean `goal`?
              1 | gaol = "x"
                | ^^^^
         "#);
@@ -694,7 +757,7 @@ mod tests {
                |        ^^^
         "#);
         insta::assert_snapshot!(fail("goal = \"x\"\nstart = { site = \"dmo\" }"), @r#"
-            t.toml:2:18: expected "demo" or an origin such as "https://shop.example"; did you mean `demo`?
+            t.toml:2:18: expected "demo", an origin such as "https://shop.example", a list of them, or a site file such as "shop.toml"; did you mean `demo`?
              2 | start = { site = "dmo" }
                |                  ^^^^^
         "#);
@@ -778,14 +841,11 @@ mod tests {
 
     #[test]
     fn origins() {
-        let site = |text: &str| super::site(&Spanned::new(0..0, text.to_owned())).ok();
-        let origin = |text: &str| Some(StartSite::Origin(text.to_owned()));
-        assert_eq!(site("http://[::1]:80"), origin("http://[::1]:80"));
-        assert_eq!(site("http://[::1]/"), origin("http://[::1]"));
-        assert_eq!(
-            site("http://127.0.0.1:8080"),
-            origin("http://127.0.0.1:8080")
-        );
+        let origin = |text: &str| site::origin(text, 0..0).ok();
+        let is = |text: &str| Some(text.to_owned());
+        assert_eq!(origin("http://[::1]:80"), is("http://[::1]:80"));
+        assert_eq!(origin("http://[::1]/"), is("http://[::1]"));
+        assert_eq!(origin("http://127.0.0.1:8080"), is("http://127.0.0.1:8080"));
         for bad in [
             "http://",
             "http://:80",
@@ -794,8 +854,61 @@ mod tests {
             "http://a b",
             "http://a:b:1",
         ] {
-            assert_eq!(site(bad), None, "{bad}");
+            assert_eq!(origin(bad), None, "{bad}");
         }
+    }
+
+    /// The site of a task in `folder`, or what is wrong, its first line.
+    fn site_of(folder: &Path, tables: &str) -> Result<StartSite, String> {
+        let text = format!("goal = \"g\"\n{tables}\n[[check]]\nkind = \"url\"\npath = \"/\"\n");
+        let file = folder.join("t.toml");
+        match parse(&text, file.to_str().unwrap(), "t") {
+            Ok(task) => Ok(task.start.site),
+            Err(error) => Err(error.to_string().lines().next().unwrap().to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_site_may_be_a_list_a_table_or_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let tables = "[site]\norigins = [\"http://a:1\", \"http://a:2\"]\n[checkpoint]\nsqlite = \
+                      [\"{port}.db\"]\n";
+        std::fs::create_dir(folder.join("sites")).unwrap();
+        std::fs::write(folder.join("sites/s.toml"), tables).unwrap();
+        let listed = site_of(
+            folder,
+            "[start]\nsite = [\"http://a:1\", \"http://a:2\"]\n[checkpoint]\nsqlite = [\"{port}.db\"]",
+        )
+        .unwrap();
+        let table = site_of(folder, &format!("[start]\n{tables}")).unwrap();
+        assert_eq!(listed, table);
+        let StartSite::Server(listed) = listed else {
+            panic!("{listed:?}");
+        };
+        assert_eq!(listed.folder, folder);
+        let named = site_of(folder, "[start]\nsite = \"sites/s.toml\"").unwrap();
+        let StartSite::Server(named) = named else {
+            panic!("{named:?}");
+        };
+        assert_eq!(named.folder, folder.join("sites"));
+        assert_eq!(
+            (&named.servers, &named.checkpoint),
+            (&listed.servers, &listed.checkpoint)
+        );
+
+        let wrong = |tables: &str| site_of(folder, tables).unwrap_err();
+        let missing = wrong("[start]\nsite = \"no.toml\"");
+        assert!(missing.contains("t.toml:3:8: cannot read"), "{missing}");
+        std::fs::write(folder.join("bad.toml"), "[site]\norigin = 1\n").unwrap();
+        let bad = wrong("[start]\nsite = \"bad.toml\"");
+        assert!(bad.contains("bad.toml:2:1: unknown key `origin`"), "{bad}");
+        let both = wrong(&format!("[start]\nsite = \"demo\"\n{tables}"));
+        assert!(both.contains("has a [site] already"), "{both}");
+        let demo = wrong("[start]\nsite = \"demo\"\n[checkpoint]\nsqlite = [\"a\"]");
+        assert!(demo.contains("needs no [checkpoint]"), "{demo}");
+        let number = wrong("[start]\nsite = 7");
+        assert!(number.contains("not integer"), "{number}");
     }
 
     proptest::proptest! {

@@ -11,7 +11,7 @@
 //! writes = "checkpoint"     # hold (default) | session | checkpoint | allow
 //!
 //! [start]
-//! site = "demo"             # "demo", or an origin such as "https://shop.example:8443"
+//! site = "demo"             # "demo", an origin ("https://shop.example:8443"), several, a site file
 //! path = "/"                # default "/"; may carry a query
 //!
 //! [limits]                  # all optional, all at least 1
@@ -50,6 +50,7 @@ mod data;
 mod format;
 mod load;
 pub mod miniwob;
+mod site;
 mod spec;
 
 pub use data::data_dir;

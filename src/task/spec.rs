@@ -5,6 +5,7 @@ use std::num::{NonZeroU32, NonZeroU64};
 use serde::{Deserialize, Serialize};
 
 use crate::env::episode::Episode;
+use crate::env::server::ServerSpec;
 use crate::eval::Check;
 use crate::types::Writes;
 
@@ -55,8 +56,8 @@ pub enum StartSite {
     Demo,
     /// The fetched `MiniWoB` pages.
     Miniwob,
-    /// Somebody's server: an `http` or `https` origin, no trailing slash.
-    Origin(String),
+    /// Servers that run, or are started for the run.
+    Server(Box<ServerSpec>),
 }
 
 /// Budgets of one search; an absent one is left to the command line and its defaults.
