@@ -22,6 +22,8 @@ mod world;
 
 #[cfg(feature = "browser")]
 pub mod browser;
+#[cfg(feature = "html")]
+pub mod html;
 #[cfg(any(feature = "browser", feature = "html"))]
 pub mod page;
 pub mod sim;
