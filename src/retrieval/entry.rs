@@ -23,7 +23,7 @@ impl Entry {
     #[must_use]
     pub fn of(tool: &Tool) -> Self {
         let path = match &tool.binding {
-            Binding::Http { path, .. } => path.as_str(),
+            Binding::Http(plan) => plan.path.as_str(),
             Binding::Mcp { .. } | Binding::Described => "",
         };
         let tag = tool.tags.first().map_or("", String::as_str);
