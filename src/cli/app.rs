@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, Exit, bench, demo, doctor, fetch, replay, run};
+use super::{CliError, Exit, bench, demo, doctor, fetch, replay, run, tools};
 use crate::context::Cx;
 
 /// Tree search for web agents, in a real browser: act, take it back, prove it.
@@ -52,6 +52,8 @@ enum Command {
     Fetch(FetchArgs),
     /// Look at the browser, the model endpoint and the disk, and say what to do.
     Doctor(doctor::DoctorArgs),
+    /// Tools of OpenAPI documents and MCP servers: list, show, call, check.
+    Tools(tools::ToolsArgs),
     /// Measure this machine: the search core, a whole round, observing, settling.
     Bench(bench::BenchArgs),
 }
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
                 what: Fetchable::Miniwob,
             }) => miniwob(),
             Command::Doctor(args) => doctor::doctor(args, &cx).await,
+            Command::Tools(args) => tools::tools(args, &cx).await,
             Command::Bench(args) => bench::bench(args, &cx).await,
         }
     });

@@ -22,6 +22,7 @@ pub mod install;
 mod models;
 mod replay;
 mod run;
+mod tools;
 
 pub use app::main;
 pub use error::{CliError, Exit};

@@ -1,4 +1,4 @@
-//! Tools as an environment: registries of operations (`OpenAPI`, MCP, `ToolBench`), and calls as
+//! Tools as an environment: registries of operations (OpenAPI, MCP, ToolBench), and calls as
 //! actions.
 //!
 //! ```text
@@ -12,8 +12,10 @@ pub mod http;
 pub mod names;
 pub mod openapi;
 pub mod registry;
+mod strict;
 mod tool;
 mod validate;
 
+pub use strict::{NotStrict, strict};
 pub use tool::{Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool};
 pub use validate::{Validators, compile};

@@ -1,11 +1,13 @@
 //! Calls over HTTP: plans, requests, sessions.
 
+mod fetch;
 mod guard;
 mod plan;
 mod reply;
 mod request;
 mod session;
 
+pub use fetch::{FetchError, fetch};
 pub use guard::is_private;
 pub use plan::{Body, BodyEncoding, BodyShape, Field, Part, Place, Plan, Slot, Style};
 pub use request::{FormPart, Payload, Request, build};

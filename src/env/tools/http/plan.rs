@@ -53,7 +53,7 @@ pub enum Place {
     Cookie,
 }
 
-/// How lists and objects are spelt: the styles of `OpenAPI` 3, and tab-separated lists of 2.0.
+/// How lists and objects are spelt: the styles of OpenAPI 3, and tab-separated lists of 2.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Style {

@@ -151,7 +151,9 @@ impl HttpSource {
 }
 
 /// A client that follows nothing by itself and connects to public addresses only, unless `private`.
-pub(crate) fn client(private: bool) -> Result<Client, String> {
+pub(super) fn client(private: bool) -> Result<Client, String> {
+    // Another part of the program may have installed it already.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
@@ -697,7 +699,7 @@ fn hide(value: &mut Value, secrets: &[String]) -> bool {
 }
 
 /// An error with its causes on one line.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

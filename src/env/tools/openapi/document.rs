@@ -10,13 +10,13 @@ pub const MAX_DOCUMENT: usize = 64 << 20;
 pub enum Version {
     /// Swagger 2.0.
     V2,
-    /// `OpenAPI` 3.0.
+    /// OpenAPI 3.0.
     V3,
-    /// `OpenAPI` 3.1 and 3.2: schemas are JSON Schema 2020-12.
+    /// OpenAPI 3.1 and 3.2: schemas are JSON Schema 2020-12.
     V31,
 }
 
-/// Why a text is no `OpenAPI` document. Completes "the document …".
+/// Why a text is no OpenAPI document. Completes "the document …".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DocumentError {
     /// Larger than [`MAX_DOCUMENT`].

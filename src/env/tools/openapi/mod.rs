@@ -1,4 +1,4 @@
-//! `OpenAPI` documents (2.0, 3.0, 3.1) become tools.
+//! OpenAPI documents (2.0, 3.0, 3.1) become tools.
 //!
 //! Invariants:
 //!
@@ -9,10 +9,12 @@
 //! * The same document gives the same tools in the same order, whatever else is loaded.
 //! * No document makes it panic or run without end: schemas are cut, references followed 16 times.
 
+mod census;
 mod document;
 mod operation;
 mod schema;
 
+pub use census::{Census, census};
 pub use document::{Document, DocumentError, MAX_DOCUMENT, Version};
 pub use operation::{Converted, Options, convert};
 pub use schema::{Converter, MAX_NODES, Side, merge_all, or_null};

@@ -953,3 +953,268 @@ fn cut_line(line: &str, most: usize) -> String {
     let end = cut.rfind(' ').unwrap_or(cut.len());
     format!("{}…", &cut[..end])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::env::tools::openapi::census;
+
+    fn converted(text: &str) -> Converted {
+        let document = Document::parse(text.as_bytes()).unwrap();
+        let converted = convert(&document, &Options::default());
+        let census = census(&document.root, &converted);
+        let faults = [
+            &census.lost,
+            &census.invalid_names,
+            &census.colliding_names,
+            &census.invalid_schemas,
+        ];
+        assert!(faults.iter().all(|list| list.is_empty()), "{census:?}");
+        converted
+    }
+
+    fn plan(tool: &Tool) -> &Plan {
+        match &tool.binding {
+            Binding::Http(plan) => plan,
+            Binding::Mcp { .. } | Binding::Described => panic!("an HTTP tool"),
+        }
+    }
+
+    #[test]
+    fn a_document_of_3_becomes_tools() {
+        let converted = converted(include_str!("../../../../fixtures/tools/pets-3.0.yaml"));
+        insta::assert_json_snapshot!(converted.tools);
+    }
+
+    #[test]
+    fn a_document_of_2_becomes_tools() {
+        let converted = converted(include_str!("../../../../fixtures/tools/pets-2.0.json"));
+        insta::assert_json_snapshot!(converted.tools);
+    }
+
+    #[test]
+    fn names_that_clash_are_told_apart_and_mapped_back() {
+        let converted = converted(
+            r"
+openapi: 3.0.0
+paths:
+  /a/{id}:
+    parameters: [{name: id, in: path, required: true, schema: {type: integer}}]
+    put:
+      parameters:
+        - {name: id, in: query, schema: {type: string}}
+        - {name: id, in: header, schema: {type: string}}
+        - {name: id, in: cookie, schema: {type: string}}
+        - {name: 'filter[x]', in: query, schema: {type: string}}
+        - {name: filter_x, in: query, schema: {type: string}}
+      requestBody:
+        required: true
+        content:
+          application/json:
+            schema: {type: object, required: [id], properties: {id: {type: string}}}
+      responses: {}
+",
+        );
+        let tool = &converted.tools[0];
+        assert_eq!(tool.name, "put_a_id");
+        let properties: Vec<&String> = tool.parameters["properties"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .collect();
+        assert_eq!(
+            properties,
+            [
+                "filter_x",
+                "filter_x__query",
+                "id",
+                "id__body",
+                "id__cookie",
+                "id__header",
+                "id__query"
+            ]
+        );
+        assert_eq!(tool.parameters["required"], json!(["id", "id__body"]));
+        assert_eq!(
+            tool.parameters["properties"]["id"],
+            json!({ "type": "integer" })
+        );
+        let Some(BodyShape::Properties { fields, .. }) =
+            plan(tool).body.as_ref().map(|body| &body.shape)
+        else {
+            panic!("the body's properties are arguments");
+        };
+        assert_eq!(
+            fields[0],
+            Field {
+                argument: "id__body".to_owned(),
+                name: "id".to_owned()
+            }
+        );
+    }
+
+    #[test]
+    fn operations_that_wish_one_name_are_told_apart() {
+        let converted = converted(
+            r"
+openapi: 3.0.0
+paths:
+  /a: {get: {operationId: list, responses: {}}}
+  /b: {get: {operationId: List, responses: {}}}
+  /c: {get: {operationId: '', responses: {}}}
+",
+        );
+        let names: Vec<&str> = converted
+            .tools
+            .iter()
+            .map(|tool| tool.name.as_str())
+            .collect();
+        assert!(
+            names[0].starts_with("list_") && names[1].starts_with("list_") && names[0] != names[1]
+        );
+        assert_eq!(names[2], "get_c");
+    }
+
+    #[test]
+    fn bodies_that_are_no_plain_object_are_one_argument() {
+        let body = |schema: &str| {
+            let text = format!(
+                "openapi: 3.0.0\npaths:\n  /a:\n    post:\n      requestBody:\n        content:\n          application/json:\n            schema: {schema}\n      responses: {{}}\n"
+            );
+            converted(&text).tools.remove(0).parameters["properties"].clone()
+        };
+        assert_eq!(
+            body("{oneOf: [{type: object, properties: {a: {type: string}}}, {type: string}]}"),
+            json!({ "body": { "oneOf": [{ "type": "object", "properties": { "a": { "type": "string" } } }, { "type": "string" }] } })
+        );
+        assert_eq!(
+            body("{type: object, additionalProperties: {type: integer}}"),
+            json!({ "body": { "type": "object", "additionalProperties": { "type": "integer" } } })
+        );
+        assert_eq!(
+            body("{type: array, items: {type: integer}}"),
+            json!({ "body": { "type": "array", "items": { "type": "integer" } } })
+        );
+        assert_eq!(
+            body(
+                "{allOf: [{type: object, properties: {a: {type: string}}}, {type: object, properties: {b: {type: string}}}]}"
+            ),
+            json!({ "a": { "type": "string" }, "b": { "type": "string" } })
+        );
+    }
+
+    #[test]
+    fn the_base_is_the_nearest_server() {
+        let base = |head: &str, options: &Options| {
+            let text = format!("{head}\npaths:\n  /a:\n    get: {{responses: {{}}}}\n");
+            let document = Document::parse(text.as_bytes()).unwrap();
+            let converted = convert(&document, options);
+            plan(&converted.tools[0]).base.clone()
+        };
+        let none = Options::default();
+        let v3 = |servers: &str| format!("openapi: 3.0.0\nservers: {servers}");
+        assert_eq!(
+            base(&v3("[{url: 'https://a.example/v1/'}]"), &none),
+            "https://a.example/v1"
+        );
+        assert_eq!(
+            base(
+                &v3(
+                    "[{url: 'https://{r}.example:{p}', variables: {r: {default: eu}, p: {default: 8443}}}]"
+                ),
+                &none
+            ),
+            "https://eu.example:8443"
+        );
+        let us = Options {
+            variables: BTreeMap::from([("r".to_owned(), "us".to_owned())]),
+            ..Options::default()
+        };
+        assert_eq!(
+            base(
+                &v3("[{url: 'https://{r}.example', variables: {r: {default: eu}}}]"),
+                &us
+            ),
+            "https://us.example"
+        );
+        assert_eq!(base(&v3("[{url: /v2}]"), &none), "");
+        let from = Options {
+            document_url: Some("https://docs.example/api/openapi.json".to_owned()),
+            ..Options::default()
+        };
+        assert_eq!(base(&v3("[{url: /v2}]"), &from), "https://docs.example/v2");
+        assert_eq!(base("openapi: 3.0.0", &from), "https://docs.example");
+        assert_eq!(
+            base(
+                "swagger: '2.0'\nhost: h.example\nbasePath: /v1\nschemes: [http, https]",
+                &none
+            ),
+            "https://h.example/v1"
+        );
+        assert_eq!(
+            base("swagger: '2.0'\nhost: h.example\nschemes: [http]", &none),
+            "http://h.example"
+        );
+        let given = Options {
+            base_url: Some("http://127.0.0.1:1".to_owned()),
+            ..Options::default()
+        };
+        assert_eq!(
+            base(&v3("[{url: 'https://a.example'}]"), &given),
+            "http://127.0.0.1:1"
+        );
+        assert_eq!(base(&v3("[{url: 'ftp://a.example'}, {url: x}]"), &none), "");
+    }
+
+    #[test]
+    fn what_the_registry_fills_in_is_no_argument() {
+        let text = r"
+swagger: '2.0'
+paths:
+  /a:
+    get:
+      parameters:
+        - {name: api_key, in: query, type: string, required: true}
+        - {name: X-Team, in: header, type: string}
+        - {name: q, in: query, type: string}
+      responses: {}
+";
+        let document = Document::parse(text.as_bytes()).unwrap();
+        let options = Options {
+            provided: vec![
+                (Place::Query, "api_key".to_owned()),
+                (Place::Header, "x-team".to_owned()),
+            ],
+            ..Options::default()
+        };
+        let tool = convert(&document, &options).tools.remove(0);
+        assert_eq!(
+            tool.parameters["properties"],
+            json!({ "q": { "type": "string" } })
+        );
+        assert_eq!(
+            tool.notes,
+            [
+                "`X-Team` is filled in by the registry",
+                "`api_key` is filled in by the registry",
+                "the document names no absolute server: set `base_url`"
+            ]
+        );
+    }
+
+    #[test]
+    fn odd_documents_are_no_harm() {
+        for text in [
+            r##"{"openapi":"3.0.0","paths":{"/a":3,"/b":{"get":3},"/c":{"get":{"parameters":3}},"/d":{"$ref":"#/no"}}}"##,
+            r##"{"openapi":"3.0.0","paths":{"/a/{x":{"get":{"parameters":[{"name":"x","in":"path"},{"in":"query"},{"name":"q","in":"space"},7,{"$ref":"#/no"}]}}}}"##,
+            r##"{"openapi":"3.0.0","paths":{"/a":{"post":{"requestBody":{"$ref":"#/no"}}},"/b":{"post":{"requestBody":{"content":{}}}}}}"##,
+            r#"{"swagger":"2.0","paths":{"/a":{"post":{"parameters":[{"in":"body","name":"b"},{"in":"formData","name":"f","type":"file"}]}}}}"#,
+        ] {
+            let document = Document::parse(text.as_bytes()).unwrap();
+            let converted = convert(&document, &Options::default());
+            for tool in &converted.tools {
+                assert!(jsonschema::draft202012::meta::is_valid(&tool.parameters));
+            }
+        }
+    }
+}

@@ -599,7 +599,10 @@ pub fn or_null(schema: Value) -> Value {
                     if let Some(any) = any {
                         map.insert("anyOf".to_owned(), any);
                     }
-                    out.insert("anyOf".to_owned(), json!([Value::Object(map), null]));
+                    out.insert(
+                        "anyOf".to_owned(),
+                        Value::Array(vec![Value::Object(map), null]),
+                    );
                 }
             }
             out.extend(description.map(|text| ("description".to_owned(), text)));
@@ -745,4 +748,297 @@ fn narrower(one: &Value, other: &Value) -> Option<Value> {
         }
     }
     Some(Value::Object(more))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The conversion of `schema` in a document of `version` with `defs` under `/defs`.
+    fn converted(version: &str, schema: &Value, defs: &Value) -> (Value, Vec<String>) {
+        let key = if version == "2.0" {
+            "swagger"
+        } else {
+            "openapi"
+        };
+        let root = json!({ key: version, "paths": {}, "defs": defs, "it": schema });
+        let document = Document::parse(root.to_string().as_bytes()).unwrap();
+        let mut converter = Converter::new(&document, Side::Request);
+        let made = converter.convert(&document.root["it"]);
+        assert!(jsonschema::draft202012::meta::is_valid(&made), "{made}");
+        (made, converter.into_notes())
+    }
+
+    fn v3(schema: &Value) -> Value {
+        converted("3.0.3", schema, &json!({})).0
+    }
+
+    fn v31(schema: &Value) -> Value {
+        converted("3.1.0", schema, &json!({})).0
+    }
+
+    #[test]
+    fn nullable_in_every_dialect() {
+        for (schema, want) in [
+            (
+                json!({ "type": "string", "nullable": true }),
+                json!({ "type": ["string", "null"] }),
+            ),
+            (
+                json!({ "type": "string", "nullable": true, "enum": ["a"] }),
+                json!({ "type": ["string", "null"], "enum": ["a", null] }),
+            ),
+            (
+                json!({ "nullable": true, "oneOf": [{ "type": "string" }, { "type": "integer" }] }),
+                json!({ "anyOf": [{ "oneOf": [{ "type": "string" }, { "type": "integer" }] }, { "type": "null" }] }),
+            ),
+            (
+                json!({ "nullable": true, "anyOf": [{ "type": "string" }] }),
+                json!({ "anyOf": [{ "type": "string" }, { "type": "null" }] }),
+            ),
+            (
+                json!({ "type": "object", "nullable": true, "oneOf": [{ "required": ["a"] }, { "required": ["b"] }] }),
+                json!({ "anyOf": [{ "type": "object", "oneOf": [{ "required": ["a"] }, { "required": ["b"] }] }, { "type": "null" }] }),
+            ),
+        ] {
+            assert_eq!(v3(&schema), want, "{schema}");
+        }
+        let (made, _) = converted(
+            "2.0",
+            &json!({ "type": "string", "x-nullable": true }),
+            &json!({}),
+        );
+        assert_eq!(made, json!({ "type": ["string", "null"] }));
+        assert_eq!(
+            v31(&json!({ "type": ["string", "null"] })),
+            json!({ "type": ["string", "null"] })
+        );
+        // What accepts anything accepts null.
+        assert_eq!(v3(&json!({ "nullable": true })), json!({}));
+    }
+
+    #[test]
+    fn a_nullable_reference_may_be_null() {
+        let defs =
+            json!({ "pet": { "type": "object", "properties": { "name": { "type": "string" } } } });
+        let (made, _) = converted(
+            "3.0.0",
+            &json!({ "allOf": [{ "$ref": "#/defs/pet" }], "nullable": true }),
+            &defs,
+        );
+        assert_eq!(
+            made,
+            json!({ "type": ["object", "null"], "properties": { "name": { "type": "string" } } })
+        );
+    }
+
+    #[test]
+    fn bounds_examples_and_lists_become_those_of_2020() {
+        assert_eq!(
+            v3(
+                &json!({ "type": "integer", "minimum": 0, "exclusiveMinimum": true, "maximum": 9, "exclusiveMaximum": false })
+            ),
+            json!({ "type": "integer", "exclusiveMinimum": 0, "maximum": 9 })
+        );
+        assert_eq!(
+            v31(&json!({ "type": "integer", "exclusiveMinimum": 3 })),
+            json!({ "type": "integer", "exclusiveMinimum": 3 })
+        );
+        assert_eq!(
+            v3(
+                &json!({ "type": "string", "example": "x", "format": "uuid", "x-go": 1, "xml": {}, "externalDocs": {} })
+            ),
+            json!({ "type": "string", "examples": ["x"], "format": "uuid" })
+        );
+        assert_eq!(
+            v31(&json!({ "type": "array", "items": [{ "type": "string" }] })),
+            json!({ "type": "array", "prefixItems": [{ "type": "string" }] })
+        );
+        assert_eq!(v31(&json!(true)), json!({}));
+        assert_eq!(v31(&json!(false)), json!({ "not": {} }));
+        assert_eq!(
+            v31(&json!({ "const": 3, "examples": [3] })),
+            json!({ "const": 3, "examples": [3] })
+        );
+        assert_eq!(
+            v3(&json!({ "properties": { "a": { "type": "file" } } })),
+            json!({ "type": "object", "properties": { "a": { "type": "string", "format": "binary" } } })
+        );
+    }
+
+    #[test]
+    fn parts_of_all_of_are_merged_where_they_agree() {
+        let a = json!({ "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"] });
+        let b = json!({ "properties": { "b": { "type": "integer" } }, "required": ["b"] });
+        assert_eq!(
+            v3(&json!({ "allOf": [a, b], "description": "both" })),
+            json!({
+                "type": "object",
+                "description": "both",
+                "properties": { "a": { "type": "string" }, "b": { "type": "integer" } },
+                "required": ["a", "b"],
+            })
+        );
+        // Closed against each other: nothing would fit, and that is not ours to change.
+        let closed =
+            json!({ "type": "object", "properties": { "b": {} }, "additionalProperties": false });
+        assert!(v3(&json!({ "allOf": [a, closed] })).get("allOf").is_some());
+        let other = json!({ "properties": { "a": { "type": "integer" } } });
+        assert!(v3(&json!({ "allOf": [a, other] })).get("allOf").is_some());
+        let more = json!({ "properties": { "a": { "type": "string", "maxLength": 3 } } });
+        assert_eq!(
+            v3(&json!({ "allOf": [a, more] }))["properties"]["a"],
+            json!({ "type": "string", "maxLength": 3 })
+        );
+    }
+
+    #[test]
+    fn discriminators_become_words() {
+        let made = v3(
+            &json!({ "oneOf": [{ "type": "object" }], "discriminator": { "propertyName": "kind" } }),
+        );
+        assert_eq!(
+            made["description"],
+            "The property `kind` tells the variants apart."
+        );
+        assert!(made.get("discriminator").is_none());
+    }
+
+    #[test]
+    fn what_goes_one_way_only_is_left_out_on_the_other() {
+        let schema = json!({
+            "type": "object",
+            "properties": {
+                "id": { "type": "integer", "readOnly": true },
+                "password": { "type": "string", "writeOnly": true },
+                "name": { "type": "string" },
+            },
+            "required": ["id", "name", "password"],
+        });
+        let root = json!({ "openapi": "3.0.0", "paths": {}, "it": schema });
+        let document = Document::parse(root.to_string().as_bytes()).unwrap();
+        let of = |side| Converter::new(&document, side).convert(&document.root["it"]);
+        let names = |made: &Value| {
+            made["properties"]
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(names(&of(Side::Request)), ["name", "password"]);
+        assert_eq!(of(Side::Request)["required"], json!(["name", "password"]));
+        assert_eq!(names(&of(Side::Reply)), ["id", "name"]);
+    }
+
+    #[test]
+    fn cycles_are_cut_with_a_note() {
+        let defs = json!({ "node": { "type": "object", "properties": { "next": { "$ref": "#/defs/node" }, "v": { "type": "integer" } } } });
+        let (made, notes) = converted("3.0.0", &json!({ "$ref": "#/defs/node" }), &defs);
+        let second = &made["properties"]["next"];
+        assert_eq!(second["properties"]["v"], json!({ "type": "integer" }));
+        assert_eq!(
+            second["properties"]["next"],
+            json!({ "type": "object", "description": "(Not shown further: any value of this kind.)" })
+        );
+        insta::assert_snapshot!(notes.join("\n"), @"`#/defs/node` contains itself: cut at level 2, where it accepts anything");
+        // A reference to itself alone ends too.
+        let (made, notes) = converted(
+            "3.0.0",
+            &json!({ "$ref": "#/defs/a" }),
+            &json!({ "a": { "$ref": "#/defs/a" } }),
+        );
+        assert_eq!(made["type"], Value::Null);
+        assert_eq!(notes.len(), 1);
+    }
+
+    #[test]
+    fn what_grows_without_bound_is_cut_at_the_depth_that_fits() {
+        // 30 objects, each of which has all others as properties: 30^n at depth n.
+        let names: Vec<String> = (0..30).map(|n| format!("d{n}")).collect();
+        let properties: Map<String, Value> = names
+            .iter()
+            .map(|name| (name.clone(), json!({ "$ref": format!("#/defs/{name}") })))
+            .collect();
+        let defs: Map<String, Value> = names
+            .iter()
+            .map(|name| {
+                (
+                    name.clone(),
+                    json!({ "type": "object", "properties": properties }),
+                )
+            })
+            .collect();
+        let (made, notes) = converted("3.0.0", &json!({ "$ref": "#/defs/d0" }), &json!(defs));
+        assert_eq!(made["properties"].as_object().unwrap().len(), 30);
+        assert!(crate::env::tools::cut::size(&made) < 300_000);
+        insta::assert_snapshot!(notes.join("\n"), @"a schema was cut at depth 1: what lies deeper accepts anything");
+    }
+
+    #[test]
+    fn nonsense_is_left_out_with_a_note() {
+        let (made, notes) = converted(
+            "3.0.0",
+            &json!({
+                "type": "strng",
+                "minLength": -1,
+                "maxLength": "x",
+                "minimum": "3",
+                "maximum": {},
+                "multipleOf": 0,
+                "enum": [],
+                "required": "yes",
+                "items": 3,
+                "allOf": [],
+                "properties": { "a": { "type": "int" }, "b": 3, "c": { "$ref": "#/nowhere" }, "d": { "$ref": "other.yaml#/x" } },
+            }),
+            &json!({}),
+        );
+        assert_eq!(
+            made,
+            json!({ "minimum": 3.0, "properties": { "a": { "type": "integer" }, "b": {}, "c": {}, "d": {} } })
+        );
+        insta::assert_snapshot!(notes.join("\n"), @r#"
+        `#/nowhere` leads nowhere: it accepts anything
+        `int` is no type: read as `integer`
+        `items` is no schema: items may be anything
+        `maxLength` is no count: left out
+        `maximum` is no number: left out
+        `minLength` is no count: left out
+        `multipleOf` is not above 0: left out
+        `other.yaml#/x` is in another document, which is not read: it accepts anything
+        `required` is no list of names: left out
+        `strng` is no type: anything is accepted
+        an `enum` lists nothing: left out
+        something that is no schema stands in a schema's place: it accepts anything
+        "#);
+    }
+
+    #[test]
+    fn words_beside_a_reference_count() {
+        let defs = json!({ "pet": { "type": "string", "description": "old" } });
+        let schema = json!({ "$ref": "#/defs/pet", "description": "new", "default": "x" });
+        let (made, _) = converted("3.0.0", &schema, &defs);
+        assert_eq!(
+            made,
+            json!({ "type": "string", "description": "new", "default": "x" })
+        );
+        let (made, _) = converted(
+            "3.1.0",
+            &json!({ "$ref": "#/defs/pet", "maxLength": 3 }),
+            &defs,
+        );
+        assert_eq!(
+            made,
+            json!({ "type": "string", "description": "old", "maxLength": 3 })
+        );
+    }
+
+    #[test]
+    fn enums_keep_their_type() {
+        assert_eq!(
+            v3(&json!({ "type": "string", "enum": [true, "maybe", 3, "maybe"] })),
+            json!({ "type": "string", "enum": ["true", "maybe", "3"] })
+        );
+    }
 }

@@ -17,14 +17,17 @@
 //!
 //! * Every fault of a file names file, line and column, and the nearest valid word.
 //! * A secret is only ever named: `env:NAME` or `secret:NAME`. Its value is in no spec, message or
-//!   log.
+//!   log; [`Registry::secrets`] lists the values for the record's redactor.
 //! * Names of tools are unique within a registry and do not depend on the order of anything.
 
 mod format;
+mod load;
 mod spec;
 mod text;
+mod toolbench;
 
 pub use format::parse;
+pub use load::{Loaded, Registry, RegistryError, read_specs};
 pub use spec::{
     Allow, Auth, CallLimits, Location, McpSpec, McpTransport, Memo, OpenApiSpec, Override, Rate,
     ReadCall, RegistrySpec, SourceKind, SourceSpec, UndoCheck, UndoProof, UndoRule,

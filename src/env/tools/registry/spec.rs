@@ -52,11 +52,11 @@ pub struct SourceSpec {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum SourceKind {
-    /// Operations of an `OpenAPI` document.
+    /// Operations of an OpenAPI document.
     Openapi(OpenApiSpec),
     /// Tools of an MCP server.
     Mcp(McpSpec),
-    /// Descriptions of `ToolBench`: tools to be found, not called.
+    /// Descriptions of ToolBench: tools to be found, not called.
     Toolbench {
         /// Tool files, query files, or directories of them.
         files: Vec<PathBuf>,
