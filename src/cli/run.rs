@@ -365,7 +365,8 @@ async fn one(
         &task.start.path,
         task.writes,
         task.episode.clone(),
-    );
+    )
+    .with_effects(task.effects.clone());
     let mut versions = BTreeMap::from([(
         "branchline".to_owned(),
         env!("CARGO_PKG_VERSION").to_owned(),

@@ -22,8 +22,9 @@ mod redact;
 mod replay;
 mod writer;
 
+pub use crate::types::REDACTED;
 pub use event::{Detail, Event, EventKind, LOG_VERSION, RunManifest, StepDetail};
 pub use reader::{ReadError, Reader};
-pub use redact::{REDACTED, Redactor};
+pub use redact::Redactor;
 pub use replay::{Replay, ReplayError, replay};
 pub use writer::{RecordError, Recorder};

@@ -6,10 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::types::Digest;
-
-/// What stands in a secret's place.
-pub const REDACTED: &str = "[redacted]";
+use crate::types::{Digest, REDACTED};
 
 /// Shortest value that counts as a secret: shorter ones occur by chance, and replacing them would
 /// destroy the record.

@@ -12,7 +12,7 @@ use super::spec::{EnvKind, Limits, StartSite, StartSpec, Task};
 use crate::env::server::Servers;
 use crate::eval::{AnswerTest, Cell, Check, PageTest, normalise};
 use crate::located::{Fault, FormatError, nearest, one_of};
-use crate::types::Writes;
+use crate::types::{EffectRules, RequestPattern, Writes};
 
 /// Reads one task file, and the site file that it names. `file` is its path, `id` becomes
 /// [`Task::id`].
@@ -47,6 +47,8 @@ struct RawTask {
     env: EnvKind,
     #[serde(default)]
     writes: Writes,
+    #[serde(default)]
+    effects: RawEffects,
     start: Spanned<RawStart>,
     site: Option<Spanned<site::RawSite>>,
     checkpoint: Option<Spanned<site::RawCheckpoint>>,
@@ -54,6 +56,15 @@ struct RawTask {
     limits: Limits,
     #[serde(default)]
     check: Vec<Spanned<RawCheck>>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct RawEffects {
+    r#unsafe: Vec<Spanned<String>>,
+    safe: Vec<Spanned<String>>,
+    ignore: Vec<Spanned<String>>,
+    strict: bool,
 }
 
 #[derive(Deserialize)]
@@ -132,10 +143,28 @@ fn read(text: &str, id: &str, folder: &Path) -> Result<Task, Wrong> {
         goal: Some(goal),
         env: raw.env,
         writes: raw.writes,
+        effects: effects(&raw.effects)?,
         start,
         limits: raw.limits,
         checks: checks.collect::<Result<_, _>>()?,
         episode: None,
+    })
+}
+
+fn effects(raw: &RawEffects) -> Result<EffectRules, Fault> {
+    let patterns = |texts: &[Spanned<String>]| -> Result<Vec<RequestPattern>, Fault> {
+        let parse = |text: &Spanned<String>| {
+            text.get_ref()
+                .parse()
+                .map_err(|error| Fault::new(text.span(), format!("{error}")))
+        };
+        texts.iter().map(parse).collect()
+    };
+    Ok(EffectRules {
+        writes: patterns(&raw.r#unsafe)?,
+        reads: patterns(&raw.safe)?,
+        ignored: patterns(&raw.ignore)?,
+        strict: raw.strict,
     })
 }
 
@@ -513,6 +542,11 @@ mod tests {
             writes = "checkpoint"
             start = { site = "HTTPS://Shop.Example:8443/", path = "/a?b=c" }
             limits = { steps = 1, depth = 2, nodes = 3, tokens = 4, seconds = 5 }
+            [effects]
+            unsafe = ["/logout*", "GET /item/*/delete"]
+            safe = ["POST /search"]
+            ignore = ["POST https://stats.example/*"]
+            strict = true
             [[check]]
             kind = "answer"
             exact = "yes"
@@ -552,6 +586,15 @@ mod tests {
             goal: Some("Buy it.".into()),
             env: EnvKind::Browser,
             writes: Writes::Checkpoint,
+            effects: EffectRules {
+                writes: vec![
+                    "/logout*".parse().unwrap(),
+                    "GET /item/*/delete".parse().unwrap(),
+                ],
+                reads: vec!["POST /search".parse().unwrap()],
+                ignored: vec!["POST https://stats.example/*".parse().unwrap()],
+                strict: true,
+            },
             start: StartSpec {
                 site: StartSite::Server(Box::new(ServerSpec::at("https://shop.example:8443"))),
                 path: "/a?b=c".into(),
@@ -633,7 +676,7 @@ mod tests {
     #[test]
     fn unknown_words() {
         insta::assert_snapshot!(fail("gaol = \"x\"\n"), @r#"
-            t.toml:1:1: unknown key `gaol`, expected one of `goal`, `env`, `writes`, `start`, `site`, `checkpoint`, `limits`, `check`; did you mean `goal`?
+            t.toml:1:1: unknown key `gaol`, expected one of `goal`, `env`, `writes`, `effects`, `start`, `site`, `checkpoint`, `limits`, `check`; did you mean `goal`?
              1 | gaol = "x"
                | ^^^^
         "#);
@@ -651,6 +694,11 @@ mod tests {
             t.toml:4:1: unknown key `pth`, expected one of `site`, `path`; did you mean `path`?
              4 | pth = "/"
                | ^^^
+        "#);
+        insta::assert_snapshot!(fail(&format!("{HEAD}[effects]\nunsave = []\n")), @r#"
+            t.toml:5:1: unknown key `unsave`, expected one of `unsafe`, `safe`, `ignore`, `strict`; did you mean `unsafe`?
+             5 | unsave = []
+               | ^^^^^^
         "#);
         insta::assert_snapshot!(fail(&format!("{HEAD}[limits]\nstep = 3\n")), @r#"
             t.toml:5:1: unknown key `step`, expected one of `steps`, `depth`, `nodes`, `tokens`, `seconds`; did you mean `steps`?
@@ -785,6 +833,11 @@ mod tests {
             t.toml:5:11: invalid value: integer `-1`, expected a whole number from 1
              5 | seconds = -1
                |           ^^
+        "#);
+        insta::assert_snapshot!(fail(&format!("{HEAD}[effects]\nunsafe = [\"/a\", \"get /b\"]\n[[check]]\nkind = \"reward\"\nat_least = 1\n")), @r#"
+            t.toml:5:17: a method is in upper case, such as "POST /search"
+             5 | unsafe = ["/a", "get /b"]
+               |                 ^^^^^^^^
         "#);
         insta::assert_snapshot!(fail_check("kind = \"answer\"\nexact = \"\""), @r#"
             t.toml:6:9: `exact` is empty

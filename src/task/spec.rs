@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::env::episode::Episode;
 use crate::env::server::ServerSpec;
 use crate::eval::Check;
-use crate::types::Writes;
+use crate::types::{EffectRules, Writes};
 
 /// One task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Task {
     pub env: EnvKind,
     /// What writes may do while searching.
     pub writes: Writes,
+    /// Which requests write, where the method does not tell.
+    #[serde(default)]
+    pub effects: EffectRules,
     /// Where it starts.
     pub start: StartSpec,
     /// Budgets that the task asks for; the command line goes before them.

@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What stands in a secret's place.
+pub const REDACTED: &str = "[redacted]";
+
 /// The class of an effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EffectKind {
-    /// It changes nothing (GET, HEAD, OPTIONS).
+    /// It changes nothing (GET, HEAD, OPTIONS, or what a task declares). The reads of a step are one
+    /// effect per origin, whose body says how many.
     Read,
     /// It changes the client only: cookies, storage.
     Client,
@@ -14,19 +18,21 @@ pub enum EffectKind {
     Write,
 }
 
-/// One request an action caused.
+/// Something an action caused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Effect {
     /// Its class.
     pub kind: EffectKind,
-    /// HTTP method, upper case; `WS` for a `WebSocket` frame.
+    /// HTTP method, upper case; `WS` for a `WebSocket` frame, `RTC` for one of a data channel. Of a
+    /// client's own store its name: `COOKIE`, `LOCAL`, `SESSION`, `INDEXEDDB`, `CACHE`.
     pub method: String,
-    /// Absolute URL, with the site's own origin written as its logical name.
+    /// Absolute URL, with the site's own origin written as its logical name. Of a store the origin.
     pub url: String,
     /// Request headers that the page or the caller set; the values of secret ones are `[redacted]`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<(String, String)>,
-    /// Request body, where it is text and at most 4 KiB; secrets redacted.
+    /// Request body, where it is text and at most 4 KiB; a longer or binary one, and a file of a
+    /// multipart form, by its length and digest. Of a store what changed there, without the value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// Whether it was stopped before it left.

@@ -7,15 +7,17 @@ mod effect;
 mod ids;
 mod message;
 mod observation;
+mod rules;
 mod state;
 mod view;
 
 pub use action::{Action, ActionSpec, Candidate, Rejection};
 pub use cost::{Cost, MicroUsd};
 pub use digest::{Digest, ParseDigestError};
-pub use effect::{Effect, EffectKind, Writes};
+pub use effect::{Effect, EffectKind, REDACTED, Writes};
 pub use ids::{EdgeId, NodeId, Seed, Ticket, UnitF32, UnitRangeError};
 pub use message::{Exchange, Notice, NoticeKind};
 pub use observation::{Element, ElementState, Observation, Omitted, Tab};
+pub use rules::{EffectRules, ParsePatternError, RequestClass, RequestPattern, RequestUse};
 pub use state::{Query, Restored, Rung, Snapshot, Step};
 pub use view::{PathStep, Sibling, SiblingOutcome, View};

@@ -8,6 +8,7 @@
 mod architecture;
 mod browser;
 mod browser_digest;
+mod browser_effects;
 mod browser_walks;
 mod cli;
 mod conformance;

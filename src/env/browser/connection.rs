@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
+    EnableParams as FetchEnable, RequestPattern, RequestStage,
+};
 use chromiumoxide_cdp::cdp::browser_protocol::target::SetAutoAttachParams;
 use chromiumoxide_types::Command;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::gate::{AtGate, Gate, Pass};
 use super::transport::Transport;
 use crate::context::{Cx, Interrupted};
 
@@ -157,6 +161,7 @@ struct Routes {
 struct Inner {
     out: mpsc::UnboundedSender<String>,
     routes: Mutex<Routes>,
+    gate: Mutex<Gate>,
     next: AtomicU64,
     alive: watch::Receiver<bool>,
 }
@@ -183,6 +188,7 @@ impl Connection {
         let inner = Arc::new(Inner {
             out,
             routes: Mutex::default(),
+            gate: Mutex::default(),
             next: AtomicU64::new(1),
             alive,
         });
@@ -221,6 +227,27 @@ impl Connection {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         *self.0.alive.borrow()
+    }
+
+    /// Stops every write of this browser that no lane has let pass, from now on.
+    pub(super) async fn close_gate(&self, cx: &Cx) -> Result<(), CdpError> {
+        let all = RequestPattern {
+            url_pattern: Some("*".to_owned()),
+            request_stage: Some(RequestStage::Request),
+            ..RequestPattern::default()
+        };
+        let enable = FetchEnable {
+            patterns: Some(vec![all]),
+            ..FetchEnable::default()
+        };
+        self.call(None, enable, cx).await.map(drop)
+    }
+
+    /// Lets a request of a lane pass the gate.
+    pub(super) fn pass(&self, pass: Pass) {
+        if !matches!(pass.method.as_str(), "GET" | "HEAD" | "OPTIONS") {
+            self.0.gate().pass(pass);
+        }
     }
 
     /// Events of this browser context go to `lane` from now on.
@@ -369,7 +396,42 @@ impl Inner {
         });
     }
 
+    fn gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Answers a request at the gate; returns whether it was stopped.
+    fn at_gate(&self, event: &Event) -> bool {
+        let request: AtGate = match serde_json::from_str(event.params.get()) {
+            Ok(request) => request,
+            Err(error) => {
+                // Unanswered it stays where it is.
+                tracing::warn!(%error, "a request at the gate was not understood");
+                return false;
+            }
+        };
+        let opens = self.gate().opens(&request);
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let request = request.request_id;
+        let answer = if opens {
+            serde_json::json!({
+                "id": id, "method": "Fetch.continueRequest", "params": { "requestId": request },
+            })
+        } else {
+            serde_json::json!({
+                "id": id, "method": "Fetch.fulfillRequest",
+                "params": { "requestId": request, "responseCode": 204 },
+            })
+        };
+        self.out.send(answer.to_string()).ok();
+        !opens
+    }
+
     fn event(&self, event: Event) {
+        let gate = event.session.is_none() && event.method == "Fetch.requestPaused";
+        if gate && !self.at_gate(&event) {
+            return;
+        }
         let mut routes = self.routes();
         let parent = event
             .session

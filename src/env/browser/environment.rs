@@ -17,8 +17,9 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::act::Refusal;
+use super::archive::Archive;
 use super::connection::CdpError;
-use super::lane::{Lane, Traffic};
+use super::lane::{Lane, LaneSetup, Traffic};
 use super::launch::Chromium;
 use super::netlog::NetLog;
 use super::observe::{Found, FrameAddress, Page};
@@ -27,6 +28,7 @@ use super::volatile::{self, Learned};
 use super::world::Shared;
 use crate::context::{Cx, Interrupted};
 use crate::env::page::actions::{self, Verb};
+use crate::env::page::writes::Permits;
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
     SiteError, SiteInstance, SiteState, SnapshotError,
@@ -72,6 +74,10 @@ pub struct Browser {
     committed: bool,
     /// The id of the live state; `None` while it is unknown (an action is under way or was cut).
     at: Option<u64>,
+    /// The writes that the next action may send.
+    permits: Option<Permits>,
+    /// Whether a write was held since the last restore: scripts were told what is not true.
+    held: bool,
 }
 
 /// An action that was carried out, with what replaying it needs.
@@ -201,9 +207,14 @@ impl Browser {
         chromium: Arc<Chromium>,
         instance: Box<dyn SiteInstance>,
         seed: Seed,
+        archive: bool,
         cx: &Cx,
     ) -> Result<Self, OpenError> {
-        let setup = Arc::new(world.lane_setup(instance.origin(), seed));
+        let setup = LaneSetup {
+            archive,
+            ..world.lane_setup(instance.origin(), seed)
+        };
+        let setup = Arc::new(setup);
         let lane = Lane::create(chromium.connection(), setup, cx).await?;
         let mut browser = Self {
             world,
@@ -227,8 +238,11 @@ impl Browser {
             warm: None,
             committed: false,
             at: None,
+            permits: None,
+            held: false,
         };
         browser.start(cx).await?;
+        browser.note_strays("while the start page loaded");
         browser.learn(cx).await?;
         Ok(browser)
     }
@@ -464,7 +478,11 @@ impl Browser {
     ) -> Result<Step, ScriptError> {
         let before = self.at.take();
         self.observed = None;
-        self.lane.lock().begin_action();
+        let permits = self.permits.take();
+        self.lane.lock().begin_action(permits);
+        if settle && !self.lane.lock().ledger.knows_cookies() {
+            self.lane.note_cookies(cx).await?;
+        }
         let target = verb
             .target()
             .and_then(|r| self.table.get(&r.0))
@@ -488,17 +506,33 @@ impl Browser {
         self.lane.alive()?;
         self.keep_a_tab(cx).await?;
         self.pending.extend(done.notices.clone());
-        let effects = std::mem::take(&mut self.lane.lock().effects);
-        if effects.iter().any(|effect| effect.held) {
+        if settle {
+            self.lane.hear_last_words(cx).await?;
+            self.lane.note_cookies(cx).await?;
+        }
+        let (caused, unasked) = self.lane.lock().ledger.take();
+        let wrote = caused.wrote();
+        if wrote {
+            self.world.sent_write();
+        }
+        if caused.held {
+            self.held = true;
+            let effects = caused.writes();
             return Ok(Step::Held { effects });
+        }
+        let effects = caused.effects;
+        for effect in unasked {
+            self.pending.push(Notice {
+                kind: NoticeKind::Network,
+                text: format!(
+                    "{} {} was expected, and not sent",
+                    effect.method, effect.url
+                ),
+            });
         }
         self.terminal |= done.terminal;
         if done.answer.is_some() {
             self.answer.clone_from(&done.answer);
-        }
-        let wrote = !effects.is_empty();
-        if wrote {
-            self.world.sent_write();
         }
         self.path.push(Trodden {
             action: action.clone(),
@@ -513,6 +547,25 @@ impl Browser {
             notices,
             answer: done.answer,
         })
+    }
+
+    /// Says which writes were caused by nobody's action, and that they count.
+    fn note_strays(&mut self, when: &str) {
+        let (caused, _) = self.lane.lock().ledger.take();
+        if caused.wrote() {
+            self.world.sent_write();
+            if let Some(last) = self.path.last_mut() {
+                last.wrote = true;
+            }
+        }
+        for effect in caused.writes() {
+            let became = if effect.held { "held" } else { "sent" };
+            let (method, url) = (&effect.method, &effect.url);
+            self.pending.push(Notice {
+                kind: NoticeKind::Network,
+                text: format!("{method} {url} was {became} {when}"),
+            });
+        }
     }
 
     /// A page may close itself; an environment without a page would be a dead end for no reason.
@@ -615,6 +668,7 @@ impl Browser {
 
     /// A fresh lane: the warm one, if it is ready.
     async fn fresh_lane(&mut self, cx: &Cx) -> Result<Lane, CdpError> {
+        self.held = false;
         if let Some(warm) = self.warm.take()
             && let Ok(Ok(lane)) = warm.await
             && lane.alive().is_ok()
@@ -948,6 +1002,11 @@ impl Environment for Browser {
             Ok(verb) => verb,
             Err(rejection) => return Ok(Step::Rejected(rejection)),
         };
+        if self.held {
+            let what = "a write was held: the page was told that it was sent, and must be restored";
+            return Err(ActError::Other(what.to_owned()));
+        }
+        self.note_strays("between two actions");
         if self.items.is_empty() && verb.target().is_some() {
             self.read(cx).await?;
         }
@@ -963,11 +1022,19 @@ impl Environment for Browser {
     async fn release(
         &mut self,
         action: &Action,
-        _allowed: &[Effect],
+        allowed: &[Effect],
         cx: &Cx,
     ) -> Result<Step, ActError> {
         self.committed = true;
-        self.act(action, cx).await
+        self.permits = Some(Permits::new(allowed));
+        let step = self.act(action, cx).await;
+        self.permits = None;
+        step
+    }
+
+    fn archive(&self) -> Option<har::v1_2::Log> {
+        let lane = self.lane.lock();
+        lane.archive.as_ref().map(Archive::log)
     }
 
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {

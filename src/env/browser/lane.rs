@@ -4,14 +4,17 @@
 //! environment reads it and waits for changes. A context is never shared between lanes: cookies
 //! ignore ports.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use chromiumoxide_cdp::cdp::browser_protocol::browser::{
-    BrowserContextId, SetDownloadBehaviorBehavior, SetDownloadBehaviorParams,
+    BrowserContextId, PermissionDescriptor, PermissionSetting, SetDownloadBehaviorBehavior,
+    SetDownloadBehaviorParams, SetPermissionParams,
 };
+use chromiumoxide_cdp::cdp::browser_protocol::dom_storage::EnableParams as StorageEnable;
 use chromiumoxide_cdp::cdp::browser_protocol::emulation::{
     SetDeviceMetricsOverrideParams, SetFocusEmulationEnabledParams,
 };
@@ -29,35 +32,41 @@ use chromiumoxide_cdp::cdp::browser_protocol::page::{
     HandleJavaScriptDialogParams,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::storage::{
-    ClearCookiesParams, GetCookiesParams, SetCookiesParams,
+    ClearCookiesParams, GetCookiesParams, SetCookiesParams, TrackCacheStorageForOriginParams,
+    TrackIndexedDbForOriginParams,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::target::{
     CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
 };
 use chromiumoxide_cdp::cdp::js_protocol::runtime::{
-    EnableParams as RuntimeEnable, RunIfWaitingForDebuggerParams, TerminateExecutionParams,
+    AddBindingParams, EnableParams as RuntimeEnable, EvaluateParams, ExecutionContextId,
+    RunIfWaitingForDebuggerParams, TerminateExecutionParams,
 };
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::archive::Archive;
 use super::connection::{CALL_LIMIT, CdpError, Connection, Event, auto_attach};
+use super::gate::Pass;
+use super::ledger::{self, Fate, Ledger, RequestBody, Told};
 use super::netlog::{Answer, MAX_ANSWER, NetLog};
 use super::volatile::{Learned, Mask};
 use super::world::DialogPolicy;
 use crate::context::{Cx, Interrupted};
 use crate::env::page::shorten;
-use crate::types::{Effect, EffectKind, Notice, NoticeKind};
+use crate::env::page::writes::Permits;
+use crate::types::{Effect, EffectKind, EffectRules, Notice, NoticeKind, RequestClass, RequestUse};
 
 /// Name of the isolated world that holds the walk.
 pub(super) const WORLD: &str = "branchline";
 /// Notices of one kind of trouble that are kept per action; the rest is counted.
 const MAX_NOTICES: usize = 20;
+/// How long after its end a tab's last requests are waited for; they come within a few milliseconds.
+const LAST_WORDS: Duration = Duration::from_millis(100);
 /// A page that opens more boxes than this within one action has its script stopped.
 const DIALOG_STORM: u32 = 40;
-/// Bodies of held or sent writes are kept up to here.
-const MAX_BODY: usize = 4096;
 
 /// What a lane does to every page before its first script runs.
 #[derive(Debug, Clone)]
@@ -68,14 +77,31 @@ pub(super) struct LaneSetup {
     pub walk: String,
     /// Viewport in CSS pixels.
     pub viewport: (u32, u32),
-    /// Whether writes are stopped before they leave.
-    pub hold: bool,
+    /// Set where writes are stopped before they leave.
+    pub hold: Option<SocketGuard>,
+    /// What the task says of its requests.
+    pub rules: EffectRules,
+    /// Whether the exchanges are collected for an archive.
+    pub archive: bool,
     /// How boxes are answered.
     pub dialogs: DialogPolicy,
     /// Real origin and its logical name, for notices and effects.
     pub origin: (String, String),
     /// What the site shows differently with every load, once that is known.
     pub learned: Arc<OnceLock<Learned>>,
+}
+
+/// What holds the frames of sockets, in pages and workers.
+#[derive(Debug, Clone)]
+pub(super) struct SocketGuard {
+    /// Main-world script of every page and worker.
+    pub script: String,
+    /// Name of the function by which it tells.
+    pub binding: String,
+    /// Expression of its hook.
+    pub hook: String,
+    /// What the hook must be given.
+    pub key: String,
 }
 
 impl LaneSetup {
@@ -89,12 +115,56 @@ impl LaneSetup {
 
     /// `url` with the site's own origin by its logical name.
     pub(super) fn logical(&self, url: &str) -> String {
-        rebase(url, &self.origin.0, &self.origin.1)
+        // `ws://host` is the socket of `http://host`, `wss://host` of `https://host`.
+        match url.strip_prefix("ws") {
+            Some(rest) if rest.starts_with("://") || rest.starts_with("s://") => {
+                let page = rebase(&format!("http{rest}"), &self.origin.0, &self.origin.1);
+                page.replacen("http", "ws", 1)
+            }
+            _ => rebase(url, &self.origin.0, &self.origin.1),
+        }
+    }
+
+    /// Where a cookie of this domain belongs.
+    fn cookie_origin(&self, domain: &str) -> String {
+        let host = domain.trim_start_matches('.');
+        let (real, logical) = &self.origin;
+        if host == self::host(real) {
+            logical.clone()
+        } else {
+            format!("http://{host}")
+        }
+    }
+
+    /// What a request is, by its logical URL.
+    fn class(&self, method: &str, url: &str, r#use: RequestUse) -> RequestClass {
+        self.rules.class(method, url, &self.origin.1, r#use)
     }
 
     /// `url` with the logical origin replaced by the real one.
     pub(super) fn real(&self, url: &str) -> String {
         rebase(url, &self.origin.1, &self.origin.0)
+    }
+}
+
+/// Host of an absolute URL, without port.
+fn host(url: &str) -> &str {
+    let origin = ledger::origin(url);
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    match host.rsplit_once(':') {
+        // `[::1]`: the last colon is inside the address.
+        Some((name, port)) if !port.ends_with(']') => name,
+        Some(_) | None => host,
+    }
+}
+
+/// Whether a host is this machine or one of its own network.
+fn is_local(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    match bare.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_private(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unique_local(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
     }
 }
 
@@ -137,6 +207,8 @@ pub(super) struct Session {
     answered: Option<(String, i64)>,
     /// In attach order, which is the order of `window.frames`.
     pub frames: Vec<Frame>,
+    /// Origins whose stores it tells of.
+    tracked: HashSet<String>,
 }
 
 impl Session {
@@ -180,7 +252,15 @@ pub(super) struct LaneState {
     pub activity: u64,
     pub notices: Vec<Notice>,
     dropped_notices: u32,
-    pub effects: Vec<Effect>,
+    pub ledger: Ledger,
+    /// The exchanges, where they are collected.
+    pub archive: Option<Archive>,
+    /// Reads that were let pass and are not answered yet: method and URL by the browser's id.
+    asked: HashMap<String, (String, String)>,
+    /// When a tab last closed.
+    closed: Option<Instant>,
+    /// Frames of tabs that closed: what they sent last is still theirs.
+    past: HashSet<String>,
     dialogs: u32,
     /// Why the lane cannot be used any more.
     pub dead: Option<String>,
@@ -257,9 +337,9 @@ impl LaneState {
         notices
     }
 
-    /// Forgets effects and the dialog count: an action begins.
-    pub(super) fn begin_action(&mut self) {
-        self.effects.clear();
+    /// Forgets effects and the dialog count: an action begins, which may send these writes.
+    pub(super) fn begin_action(&mut self, permits: Option<Permits>) {
+        self.ledger.begin(permits);
         self.dialogs = 0;
         self.drag = None;
     }
@@ -338,8 +418,12 @@ impl Lane {
         let context = created.browser_context_id.inner().clone();
         let (sender, events) = mpsc::unbounded_channel();
         let (version, _) = watch::channel(0);
+        let state = LaneState {
+            archive: setup.archive.then(Archive::default),
+            ..LaneState::default()
+        };
         let shared = Arc::new(Shared {
-            state: Mutex::default(),
+            state: Mutex::new(state),
             version,
         });
         connection.route(&context, sender);
@@ -364,9 +448,30 @@ impl Lane {
                 events_enabled: Some(true),
             },
         );
+        lane.grant_own_network();
         lane.open_tab("about:blank", cx).await?;
         downloads.reply(CALL_LIMIT, cx).await?;
         Ok(lane)
+    }
+
+    /// A document that a restore answers from the log comes from no address, and the browser then takes
+    /// a site on this machine or its network for a stranger to it: its sockets would be refused. Older
+    /// browsers do not know the permission, nor do they ask for it.
+    fn grant_own_network(&self) {
+        let origin = &self.setup.origin.0;
+        if is_local(host(origin)) {
+            for own in ["loopback-network", "local-network"] {
+                let grant = SetPermissionParams {
+                    origin: Some(origin.clone()),
+                    browser_context_id: Some(BrowserContextId::new(self.context.clone())),
+                    ..SetPermissionParams::new(
+                        PermissionDescriptor::new(own),
+                        PermissionSetting::Granted,
+                    )
+                };
+                drop(self.connection.send(None, grant));
+            }
+        }
     }
 
     /// Opens a tab, makes it the active one and waits until it is set up.
@@ -440,6 +545,31 @@ impl Lane {
             browser_context_id: Some(BrowserContextId::new(self.context.clone())),
         };
         Ok(self.connection.call(None, params, cx).await?.cookies)
+    }
+
+    /// Notes what changed in the lane's cookies since the last time.
+    pub(super) async fn note_cookies(&self, cx: &Cx) -> Result<(), CdpError> {
+        let now = self.cookies(cx).await?;
+        let logical = |domain: &str| self.setup.cookie_origin(domain);
+        self.lock().ledger.cookies(&now, logical);
+        Ok(())
+    }
+
+    /// Where writes are held and a tab has just closed: waits for what it sent last, which the gate
+    /// tells of a moment later and no event announces.
+    pub(super) async fn hear_last_words(&self, cx: &Cx) -> Result<(), CdpError> {
+        let closed = self.lock().closed.take();
+        let Some(closed) = closed.filter(|_| self.setup.hold.is_some()) else {
+            return Ok(());
+        };
+        let left = LAST_WORDS.saturating_sub(closed.elapsed());
+        match self.wait(left, cx, |_| None::<()>).await {
+            Ok(_) | Err(Interrupted::Timeout(_)) => Ok(()),
+            Err(why) => Err(CdpError::Interrupted {
+                method: "the end of a tab".to_owned(),
+                why,
+            }),
+        }
     }
 
     /// Replaces all of the lane's cookies.
@@ -639,6 +769,8 @@ struct PausedEvent {
     #[serde(default)]
     network_id: String,
     #[serde(default)]
+    frame_id: String,
+    #[serde(default)]
     resource_type: String,
     #[serde(default)]
     response_status_code: Option<i64>,
@@ -649,14 +781,6 @@ struct PausedEvent {
 }
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RequestBody {
-    url: String,
-    method: String,
-    #[serde(default)]
-    post_data: Option<String>,
-}
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct ResponseEvent {
     request_id: String,
     #[serde(default)]
@@ -664,6 +788,14 @@ struct ResponseEvent {
     #[serde(default)]
     r#type: String,
     response: ResponseInfo,
+}
+/// What the network says of a response beside it: its headers as they came.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ExtraInfo {
+    request_id: String,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
 }
 #[derive(Deserialize)]
 struct ResponseInfo {
@@ -677,7 +809,51 @@ struct RequestDone {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SocketFrame {
+    request_id: String,
     response: SocketPayload,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SocketEvent {
+    request_id: String,
+    #[serde(default)]
+    url: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct BindingEvent {
+    name: String,
+    payload: String,
+    execution_context_id: i64,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StoredEvent {
+    storage_id: StorageId,
+    #[serde(default)]
+    key: String,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StorageId {
+    #[serde(default)]
+    security_origin: String,
+    #[serde(default)]
+    storage_key: String,
+    is_local_storage: bool,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+#[derive(Default)]
+struct DatabaseEvent {
+    origin: String,
+    database_name: String,
+    object_store_name: String,
+    cache_name: String,
+}
+#[derive(Deserialize)]
+struct MilestoneEvent {
+    timestamp: f64,
 }
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -706,15 +882,24 @@ struct DragEvent {
     data: Value,
 }
 
-fn safe_method(method: &str) -> bool {
-    matches!(method, "GET" | "HEAD" | "OPTIONS")
+impl PausedEvent {
+    fn r#use(&self) -> RequestUse {
+        match self.resource_type.as_str() {
+            "Document" | "XHR" | "Fetch" | "Ping" | "Other" | "EventSource" | "" => {
+                RequestUse::Main
+            }
+            _ => RequestUse::Part,
+        }
+    }
 }
 
 impl Follower {
     fn event(&self, event: &Event) -> Result<(), serde_json::Error> {
         let text = event.params.get();
         let session = event.session.as_deref();
-        match event.method.as_str() {
+        let method = event.method.as_str();
+        self.collect(method, text)?;
+        match method {
             "Target.attachedToTarget" => self.attached(session, serde_json::from_str(text)?),
             "Target.detachedFromTarget" => self.detached(&serde_json::from_str(text)?),
             "Page.frameAttached" => self.with(session, |s| {
@@ -799,6 +984,7 @@ impl Follower {
                 Ok(())
             })?,
             "Network.requestWillBeSent" => self.request(session, serde_json::from_str(text)?),
+            "Network.responseReceivedExtraInfo" => self.watch_cookies(&serde_json::from_str(text)?),
             "Network.responseReceived" => {
                 let event: ResponseEvent = serde_json::from_str(text)?;
                 if event.r#type == "Document" && event.request_id == event.loader_id {
@@ -811,25 +997,63 @@ impl Follower {
             "Network.loadingFinished" | "Network.loadingFailed" => {
                 let done: RequestDone = serde_json::from_str(text)?;
                 if let Some(session) = session {
-                    let mut state = self.shared.lock();
-                    let key = (session.to_owned(), done.request_id);
-                    if state.requests.remove(&key).is_some() {
-                        state.activity += 1;
-                    }
+                    self.ended(session, done.request_id);
                 }
+            }
+            "Network.webSocketCreated" => {
+                let socket: SocketEvent = serde_json::from_str(text)?;
+                let url = self.setup.logical(&socket.url);
+                let mut state = self.shared.lock();
+                let session = session.unwrap_or_default();
+                state.ledger.socket(session, &socket.request_id, url);
+            }
+            "Network.webSocketClosed" => {
+                let socket: SocketEvent = serde_json::from_str(text)?;
+                let mut state = self.shared.lock();
+                let session = session.unwrap_or_default();
+                state.ledger.socket_closed(session, &socket.request_id);
             }
             "Network.webSocketFrameSent" => {
                 let frame: SocketFrame = serde_json::from_str(text)?;
-                self.shared.lock().effects.push(Effect {
-                    kind: EffectKind::Write,
-                    method: "WS".to_owned(),
-                    url: String::new(),
-                    headers: Vec::new(),
-                    body: Some(shorten(&frame.response.payload_data, MAX_BODY)),
-                    held: false,
-                });
+                let class = |url: &str| self.setup.class("WS", url, RequestUse::Main);
+                self.shared.lock().ledger.frame_sent(
+                    session.unwrap_or_default(),
+                    &frame.request_id,
+                    &frame.response.payload_data,
+                    class,
+                );
+            }
+            "Runtime.bindingCalled" => self.told(session, &serde_json::from_str(text)?),
+            "Fetch.requestPaused" if session.is_none() => {
+                self.left_behind(&serde_json::from_str(text)?);
             }
             "Fetch.requestPaused" => self.paused(session, serde_json::from_str(text)?),
+            "DOMStorage.domStorageItemAdded" => self.stored("set", &serde_json::from_str(text)?),
+            "DOMStorage.domStorageItemUpdated" => {
+                self.stored("change", &serde_json::from_str(text)?);
+            }
+            "DOMStorage.domStorageItemRemoved" => {
+                self.stored("remove", &serde_json::from_str(text)?);
+            }
+            "DOMStorage.domStorageItemsCleared" => {
+                self.stored("clear", &serde_json::from_str(text)?);
+            }
+            "Storage.indexedDBContentUpdated" => {
+                let event: DatabaseEvent = serde_json::from_str(text)?;
+                let what = format!("{}/{}", event.database_name, event.object_store_name);
+                self.client("INDEXEDDB", &event.origin, what);
+            }
+            "Storage.cacheStorageContentUpdated" => {
+                let event: DatabaseEvent = serde_json::from_str(text)?;
+                self.client("CACHE", &event.origin, event.cache_name);
+            }
+            "Page.domContentEventFired" | "Page.loadEventFired" => {
+                let event: MilestoneEvent = serde_json::from_str(text)?;
+                let loaded = method == "Page.loadEventFired";
+                if let Some(archive) = &mut self.shared.lock().archive {
+                    archive.milestone(event.timestamp, loaded);
+                }
+            }
             "Page.javascriptDialogOpening" => self.dialog(session, &serde_json::from_str(text)?),
             "Browser.downloadWillBegin" => self.download(&serde_json::from_str(text)?),
             "Input.dragIntercepted" => {
@@ -849,6 +1073,121 @@ impl Follower {
             _ => {}
         }
         Ok(())
+    }
+
+    fn ended(&self, session: &str, request: String) {
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        state.asked.remove(&request);
+        let worker = state.sessions.get(session);
+        let worker = worker.is_some_and(|s| s.kind == TargetKind::Worker);
+        let before = state.requests.len();
+        if worker {
+            // A worker's script is asked for in the page's session and ends in the worker's.
+            state.requests.retain(|(_, id), _| *id != request);
+        } else {
+            state.requests.remove(&(session.to_owned(), request));
+        }
+        if state.requests.len() < before {
+            state.activity += 1;
+        }
+    }
+
+    /// Keeps an exchange's event for the archive, where one is asked for.
+    fn collect(&self, method: &str, text: &str) -> Result<(), serde_json::Error> {
+        let mut state = self.shared.lock();
+        let Some(archive) = &mut state.archive else {
+            return Ok(());
+        };
+        match method {
+            "Network.requestWillBeSent" => archive.asked(&serde_json::from_str(text)?, &self.setup),
+            "Network.responseReceived" => archive.answered(&serde_json::from_str(text)?),
+            "Network.loadingFinished" | "Network.loadingFailed" => {
+                archive.ended(&serde_json::from_str(text)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn stored(&self, verb: &str, event: &StoredEvent) {
+        let id = &event.storage_id;
+        let store = if id.is_local_storage {
+            "LOCAL"
+        } else {
+            "SESSION"
+        };
+        let origin = if id.security_origin.is_empty() {
+            &id.storage_key
+        } else {
+            &id.security_origin
+        };
+        let what = format!("{verb} {}", shorten(&event.key, 100));
+        self.client(store, origin, what.trim_end().to_owned());
+    }
+
+    fn client(&self, store: &str, origin: &str, what: String) {
+        let origin = self.setup.logical(origin.trim_end_matches('/'));
+        let mut state = self.shared.lock();
+        // What a restore puts back is nobody's effect.
+        if matches!(state.traffic, Traffic::Record) {
+            state.ledger.client(store, &origin, what);
+        }
+    }
+
+    /// The guard in a page or worker tells of a frame that it holds, or of what it refused.
+    fn told(&self, session: Option<&str>, event: &BindingEvent) {
+        let Some(guard) = self.setup.hold.as_ref() else {
+            return;
+        };
+        if guard.binding != event.name {
+            return;
+        }
+        let Ok(told) = serde_json::from_str::<Told>(&event.payload) else {
+            return;
+        };
+        let url = self.setup.logical(&told.url);
+        let mut guarded = self.shared.lock();
+        let state = &mut *guarded;
+        if let Some(what) = told.refused {
+            let text = format!("{what} to {url} was refused: what it sends cannot be held");
+            state.notice(NoticeKind::Network, &text);
+            return;
+        }
+        let class = self.setup.class("WS", &url, RequestUse::Main);
+        if class != RequestClass::Read && !matches!(state.traffic, Traffic::Record) {
+            return;
+        }
+        let fate = state
+            .ledger
+            .request(class, true, || told.effect(url.clone()), &url);
+        if fate == Fate::Stopped {
+            return;
+        }
+        state.ledger.announce();
+        drop(guarded);
+        let call = format!("{}.release('{}', {})", guard.hook, guard.key, told.id);
+        let release = EvaluateParams {
+            context_id: Some(ExecutionContextId::new(event.execution_context_id)),
+            silent: Some(true),
+            ..EvaluateParams::new(call)
+        };
+        drop(self.connection.send(session, release));
+    }
+
+    /// A write that a tab or frame of this lane sent while it closed: the gate stopped it.
+    fn left_behind(&self, event: &PausedEvent) {
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let frame = &event.frame_id;
+        let live = |s: &Session| s.target == *frame || s.frames.iter().any(|f| f.id == *frame);
+        let ours = state.past.contains(frame) || state.sessions.values().any(live);
+        if !ours || !matches!(state.traffic, Traffic::Record) {
+            return;
+        }
+        let url = self.setup.logical(&event.request.url);
+        let class = self.setup.class(&event.request.method, &url, event.r#use());
+        state.ledger.gone(class, event.request.effect(url));
     }
 
     fn with(
@@ -908,6 +1247,7 @@ impl Follower {
                 navigating: None,
                 answered: None,
                 frames,
+                tracked: HashSet::new(),
             },
         );
         if kind == TargetKind::Page {
@@ -926,12 +1266,27 @@ impl Follower {
     fn set_up(&self, id: String, kind: TargetKind) {
         let session = Some(id.as_str());
         let c = &self.connection;
+        let setup = &self.setup;
         drop(c.send(session, NetworkEnable::default()));
         drop(c.send(session, auto_attach()));
+        if let Some(guard) = &setup.hold {
+            drop(c.send(session, RuntimeEnable::default()));
+            drop(c.send(session, AddBindingParams::new(guard.binding.clone())));
+            if kind == TargetKind::Worker {
+                // It waits with its globals in place.
+                drop(c.send(session, EvaluateParams::new(guard.script.clone())));
+            } else {
+                let script = AddScriptToEvaluateOnNewDocumentParams {
+                    run_immediately: Some(true),
+                    ..AddScriptToEvaluateOnNewDocumentParams::new(guard.script.clone())
+                };
+                drop(c.send(session, script));
+            }
+        }
         if kind != TargetKind::Worker {
-            let setup = &self.setup;
             drop(c.send(session, PageEnable::default()));
             drop(c.send(session, RuntimeEnable::default()));
+            drop(c.send(session, StorageEnable::default()));
             drop(c.send(session, InspectorEnable::default()));
             drop(c.send(session, SetBypassServiceWorkerParams::new(true)));
             drop(c.send(
@@ -949,17 +1304,6 @@ impl Follower {
                     ..AddScriptToEvaluateOnNewDocumentParams::new(setup.walk.clone())
                 },
             ));
-            let stage = |stage| RequestPattern {
-                url_pattern: Some("*".to_owned()),
-                request_stage: Some(stage),
-                ..Default::default()
-            };
-            let patterns = vec![stage(RequestStage::Request), stage(RequestStage::Response)];
-            let enable = FetchEnable {
-                patterns: Some(patterns),
-                ..FetchEnable::default()
-            };
-            drop(c.send(session, enable));
             if kind == TargetKind::Page {
                 let (width, height) = setup.viewport;
                 drop(c.send(session, SetFocusEmulationEnabledParams::new(true)));
@@ -974,6 +1318,19 @@ impl Follower {
                 ));
             }
         }
+        // The requests of a page's own workers pass through the page's session, and theirs refuses this;
+        // shared and service workers have their own.
+        let stage = |stage| RequestPattern {
+            url_pattern: Some("*".to_owned()),
+            request_stage: Some(stage),
+            ..Default::default()
+        };
+        let patterns = vec![stage(RequestStage::Request), stage(RequestStage::Response)];
+        let enable = FetchEnable {
+            patterns: Some(patterns),
+            ..FetchEnable::default()
+        };
+        drop(c.send(session, enable));
         // Replies of one session come in order: when this one is there, all is done.
         let last = c.send(session, RunIfWaitingForDebuggerParams::default());
         let shared = Arc::clone(&self.shared);
@@ -996,10 +1353,15 @@ impl Follower {
         let Some(session) = state.sessions.remove(id) else {
             return;
         };
+        state.past.insert(session.target.clone());
+        state
+            .past
+            .extend(session.frames.iter().map(|f| f.id.clone()));
         state.requests.retain(|(owner, _), _| owner != id);
         if session.kind != TargetKind::Page {
             return;
         }
+        state.closed = Some(Instant::now());
         state.tabs.retain(|tab| tab != id);
         if state.active.as_deref() == Some(id) {
             let opener = session.opener.and_then(|target| {
@@ -1045,9 +1407,19 @@ impl Follower {
             });
         }
         let known = session.frame(&frame.id);
-        known.url = url;
+        known.url.clone_from(&url);
         if frame.parent_id.is_some() {
             known.parent = frame.parent_id;
+        }
+        if main && let Some(archive) = &mut state.archive {
+            archive.page(&frame.loader_id, &self.setup.logical(&url));
+        }
+        let origin = ledger::origin(&url);
+        if origin.starts_with("http") && session.tracked.insert(origin.to_owned()) {
+            let databases = TrackIndexedDbForOriginParams::new(origin);
+            drop(self.connection.send(Some(id), databases));
+            let caches = TrackCacheStorageForOriginParams::new(origin);
+            drop(self.connection.send(Some(id), caches));
         }
     }
 
@@ -1074,11 +1446,6 @@ impl Follower {
         );
         let local = url.starts_with("data:") || url.starts_with("blob:");
         let mut state = self.shared.lock();
-        let live = matches!(state.traffic, Traffic::Record);
-        if live && !self.setup.hold && !local && !safe_method(&event.request.method) {
-            let effect = self.effect(&event.request, false);
-            state.effects.push(effect);
-        }
         if !quiet && !local {
             state.activity += 1;
             let blocks_long = matches!(event.r#type.as_str(), "Document" | "Script" | "Stylesheet");
@@ -1093,20 +1460,6 @@ impl Follower {
         }
     }
 
-    fn effect(&self, request: &RequestBody, held: bool) -> Effect {
-        Effect {
-            kind: EffectKind::Write,
-            method: request.method.clone(),
-            url: self.setup.logical(&request.url),
-            headers: Vec::new(),
-            body: request
-                .post_data
-                .as_deref()
-                .map(|body| shorten(body, MAX_BODY)),
-            held,
-        }
-    }
-
     /// Every request passes here, before it leaves and when its response is there.
     fn paused(&self, session: Option<&str>, event: PausedEvent) {
         let id = event.request_id.clone();
@@ -1116,6 +1469,8 @@ impl Follower {
         }
         let url = self.setup.logical(&event.request.url);
         let method = event.request.method.as_str();
+        let class = self.setup.class(method, &url, event.r#use());
+        let hold = self.setup.hold.is_some();
         let mut guard = self.shared.lock();
         let state = &mut *guard;
         if let Traffic::Replay {
@@ -1126,8 +1481,9 @@ impl Follower {
         } = &mut state.traffic
         {
             let answer = log.answer(*from, used, method, &url);
-            if answer.is_none() && self.setup.hold && !safe_method(method) {
-                // It was held then, too.
+            let stopped = class == RequestClass::Ignored || hold && class == RequestClass::Write;
+            if answer.is_none() && stopped {
+                // It was stopped then, too.
                 drop(guard);
                 drop(
                     self.connection
@@ -1142,23 +1498,35 @@ impl Follower {
             self.replayed(session, id, answer.as_deref());
             return;
         }
-        if safe_method(method) || !self.setup.hold {
-            state.log.asked(&event.network_id, method, &url);
+        let fate = state
+            .ledger
+            .request(class, hold, || event.request.effect(url.clone()), &url);
+        if fate == Fate::Stopped {
+            // What may change a server does not leave. A 204 keeps the page in place, also for a
+            // form's navigation (a refused document would replace it by an error page).
+            if let Some(archive) = &mut state.archive {
+                archive.held(&event.network_id);
+            }
             drop(guard);
-            drop(
-                self.connection
-                    .send(session, ContinueRequestParams::new(id)),
-            );
+            let empty = FulfillRequestParams::new(id, 204);
+            drop(self.connection.send(session, empty));
             return;
         }
-        // The guard: what may change a server does not leave. A 204 keeps the page in place, also
-        // for a form's navigation (a refused document would replace it by an error page).
-        state.effects.push(self.effect(&event.request, true));
+        state.log.asked(&event.network_id, method, &url);
+        if class == RequestClass::Read {
+            let asked = (method.to_owned(), event.request.url.clone());
+            state.asked.insert(event.network_id.clone(), asked);
+        }
         drop(guard);
-        drop(
-            self.connection
-                .send(session, FulfillRequestParams::new(id, 204)),
-        );
+        if hold {
+            self.connection.pass(Pass {
+                network: event.network_id,
+                method: event.request.method,
+                url: event.request.url,
+            });
+        }
+        let go_on = ContinueRequestParams::new(id);
+        drop(self.connection.send(session, go_on));
     }
 
     /// Answers a repeated request. One that the log does not hold is broken off: the restore then
@@ -1218,6 +1586,11 @@ impl Follower {
                         }
                     });
             }
+            if let (Some(body), false) = (&body, redirect)
+                && let Some(archive) = &mut shared.lock().archive
+            {
+                archive.body(&event.network_id, &url, body);
+            }
             if let Some(body) = body {
                 // The body is kept decoded; cookies are restored on their own.
                 const DROPPED: [&str; 4] = [
@@ -1252,6 +1625,42 @@ impl Follower {
                 drop(connection.send(session, ContinueRequestParams::new(id)));
             }
         });
+    }
+
+    /// A read that deletes a cookie which was there may have ended the session: it is said, and where
+    /// the cookie looks like a session's own, the read counts as a write that was sent.
+    fn watch_cookies(&self, event: &ExtraInfo) {
+        let mut guard = self.shared.lock();
+        let state = &mut *guard;
+        let Some((method, real)) = state.asked.remove(&event.request_id) else {
+            return;
+        };
+        let set = event.headers.iter();
+        let set = set.filter(|(name, _)| name.eq_ignore_ascii_case("set-cookie"));
+        let url = self.setup.logical(&real);
+        let names: Vec<String> = set
+            .flat_map(|(_, lines)| state.ledger.deleted(lines, host(&real)))
+            .collect();
+        for name in names {
+            let session = ledger::is_session(&name);
+            let more = if session {
+                ": it may have ended the session"
+            } else {
+                ""
+            };
+            let text = format!("{method} {url} deleted the cookie {name}{more}");
+            state.notice(NoticeKind::Network, &text);
+            if session {
+                state.ledger.sent(Effect {
+                    kind: EffectKind::Write,
+                    method: method.clone(),
+                    url: url.clone(),
+                    headers: Vec::new(),
+                    body: None,
+                    held: false,
+                });
+            }
+        }
     }
 
     fn dialog(&self, session: Option<&str>, event: &DialogEvent) {
@@ -1310,6 +1719,31 @@ impl Follower {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hosts() {
+        assert_eq!(host("http://127.0.0.1:80/x"), "127.0.0.1");
+        assert_eq!(host("https://[::1]:80"), "[::1]");
+        assert_eq!(host("https://[::1]"), "[::1]");
+        for local in [
+            "127.0.0.1",
+            "localhost",
+            "10.0.0.3",
+            "192.168.1.1",
+            "[::1]",
+            "[fd00::1]",
+        ] {
+            assert!(is_local(local), "{local}");
+        }
+        for other in [
+            "shop.example",
+            "8.8.8.8",
+            "[2001:db8::1]",
+            "localhost.example",
+        ] {
+            assert!(!is_local(other), "{other}");
+        }
+    }
 
     #[test]
     fn only_the_whole_origin_is_renamed() {

@@ -14,13 +14,16 @@
 //! leniently: an unknown or renamed field never breaks a session.
 
 mod act;
+mod archive;
 mod connection;
 mod digest;
 mod environment;
 mod find;
+mod gate;
 mod keys;
 mod lane;
 mod launch;
+mod ledger;
 mod netlog;
 mod observe;
 mod settle;

@@ -1,6 +1,7 @@
 //! The factory: one Chromium, many lanes.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
@@ -12,13 +13,13 @@ use tokio::sync::Mutex;
 
 use super::environment::{Browser, Kept};
 use super::find::{BrowserBinary, find_browser};
-use super::lane::LaneSetup;
+use super::lane::{LaneSetup, SocketGuard};
 use super::launch::{Chromium, LaunchError};
 use super::volatile::Learned;
 use crate::context::Cx;
 use crate::env::episode::Episode;
 use crate::env::{Environment, OpenError, Site, SiteError, World};
-use crate::types::{Seed, Writes};
+use crate::types::{EffectRules, Seed, Writes};
 
 /// How the boxes a page opens are answered. Every box is reported in the next observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -83,7 +84,10 @@ pub(super) struct Shared {
     pub config: BrowserConfig,
     pub start_path: String,
     pub writes: Writes,
+    pub rules: EffectRules,
     pub episode: Option<Episode>,
+    /// What the guard's hook must be given; no page can know it.
+    key: String,
     /// Name of the hook that the init script leaves in pages.
     pub token: String,
     logical: String,
@@ -149,6 +153,7 @@ impl Shared {
         let fill = |source: &str| {
             source
                 .replace("__TOKEN__", &self.token)
+                .replace("__KEY__", &self.key)
                 .replace("__SEED__", &seeds)
                 .replace("__SHIFT__", &shift.to_string())
                 .replace("__HIDE__", &hide)
@@ -157,7 +162,14 @@ impl Shared {
             init: fill(include_str!("js/init.js")),
             walk: fill(include_str!("js/walk.js")),
             viewport: self.config.viewport,
-            hold: self.writes == Writes::Hold,
+            hold: (self.writes == Writes::Hold).then(|| SocketGuard {
+                script: fill(include_str!("js/guard.js")),
+                binding: format!("{}b", self.token),
+                hook: format!("globalThis['{}g']", self.token),
+                key: self.key.clone(),
+            }),
+            rules: self.rules.clone(),
+            archive: false,
             dialogs: self.config.dialogs,
             origin: (origin.to_owned(), self.logical.clone()),
             learned: Arc::clone(&self.learned),
@@ -193,7 +205,12 @@ impl BrowserWorld {
             config,
             start_path: start_path.to_owned(),
             writes,
+            rules: EffectRules::default(),
             episode,
+            key: format!(
+                "{:016x}",
+                std::hash::RandomState::new().build_hasher().finish()
+            ),
             token: format!("__bl{:016x}", Seed(clock).derive("token").0),
             logical: site.logical_origin().to_owned(),
             clock,
@@ -208,6 +225,19 @@ impl BrowserWorld {
             site,
             chromium: Mutex::new(None),
         }
+    }
+
+    /// The same world, with what the task says of its requests.
+    ///
+    /// # Panics
+    /// If an environment of this world is open.
+    #[must_use]
+    pub fn with_effects(mut self, rules: EffectRules) -> Self {
+        let shared = Arc::get_mut(&mut self.shared);
+        shared
+            .expect("rules come before the first environment")
+            .rules = rules;
+        self
     }
 
     /// The running browser, started if there is none (or it died).
@@ -241,6 +271,10 @@ impl BrowserWorld {
                     OpenError::Other(format!("failed to start the browser: {error}"))
                 }
             })?;
+        if self.shared.writes == Writes::Hold {
+            let closed = chromium.connection().close_gate(cx).await;
+            closed.map_err(|error| OpenError::Other(error.to_string()))?;
+        }
         let chromium = Arc::new(chromium);
         *slot = Some(Arc::clone(&chromium));
         Ok(chromium)
@@ -270,6 +304,25 @@ impl World for BrowserWorld {
     }
 
     async fn open(&self, seed: Seed, cx: &Cx) -> Result<Box<dyn Environment>, OpenError> {
+        self.open_lane(seed, false, cx).await
+    }
+
+    async fn open_for_commit(
+        &self,
+        seed: Seed,
+        cx: &Cx,
+    ) -> Result<Box<dyn Environment>, OpenError> {
+        self.open_lane(seed, true, cx).await
+    }
+}
+
+impl BrowserWorld {
+    async fn open_lane(
+        &self,
+        seed: Seed,
+        archive: bool,
+        cx: &Cx,
+    ) -> Result<Box<dyn Environment>, OpenError> {
         let mut tried = None;
         loop {
             let chromium = self.chromium(cx).await?;
@@ -278,7 +331,7 @@ impl World for BrowserWorld {
                 error => OpenError::Other(error.to_string()),
             })?;
             let shared = Arc::clone(&self.shared);
-            match Browser::open(shared, Arc::clone(&chromium), instance, seed, cx).await {
+            match Browser::open(shared, Arc::clone(&chromium), instance, seed, archive, cx).await {
                 Ok(browser) => return Ok(Box::new(browser)),
                 // The shared browser had died unnoticed: start another, once.
                 Err(OpenError::Lost(_)) if tried.is_none() => {

@@ -3,8 +3,10 @@
 
 pub(in crate::env) mod actions;
 mod clock;
+pub(in crate::env) mod har;
 mod nonce;
 mod render;
+pub(in crate::env) mod writes;
 
 pub use actions::action_specs;
 pub(in crate::env) use clock::mask_clocks;

@@ -7,7 +7,7 @@ use super::episode;
 use crate::eval::Check;
 use crate::located::{nearest, one_of};
 use crate::task::{EnvKind, Limits, StartSite, StartSpec, Task, TaskError};
-use crate::types::Writes;
+use crate::types::{EffectRules, Writes};
 
 /// The version of the wheel whose pages are used.
 pub const VERSION: &str = "1.1.0";
@@ -112,6 +112,7 @@ fn task(name: &str, seed: u64) -> Task {
         goal: None,
         env: EnvKind::Browser,
         writes: Writes::Checkpoint,
+        effects: EffectRules::default(),
         start: StartSpec {
             site: StartSite::Miniwob,
             path,
@@ -259,6 +260,7 @@ mod tests {
                 goal: None,
                 env: EnvKind::Browser,
                 writes: Writes::Checkpoint,
+                effects: EffectRules::default(),
                 start: StartSpec {
                     site: StartSite::Miniwob,
                     path: "/miniwob/click-test.html".into()

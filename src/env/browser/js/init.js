@@ -63,8 +63,14 @@
   };
   window.clearTimeout = function clearTimeout(id) { due.delete(id); return real.clearTimeout.call(window, id); };
 
+  // A page that closes itself goes on for a moment as if nothing had been.
+  let closing = -Infinity;
+  const shut = window.close.bind(window);
+  window.close = function close() { closing = start(); shut(); };
+
   const pending = (ahead) => {
     const now = start();
+    if (now - closing < 500) return true;
     for (const [id, at] of due) {
       if (at < now - 1000) due.delete(id); // a string handler, or a frozen page
       else if (at <= now + ahead) return true;
