@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 
+use super::run::SearchArgs;
 use super::{CliError, Exit};
-use crate::critic::{Critic, CriticMode, LexicalCritic, LlmCritic, LlmCriticConfig};
+use crate::critic::{
+    Critic, CriticMode, LexicalCritic, LlmCritic, LlmCriticConfig, PairwiseCritic,
+};
 use crate::llm::{Cassette, ChatModel, Mode, OpenAi, OpenAiConfig};
 use crate::policy::{LexicalPolicy, LlmPolicy, LlmPolicyConfig, Policy};
 
@@ -29,6 +32,8 @@ pub(super) enum CriticKind {
     Rubric,
     /// The language model: expected score from the log-probabilities of one token.
     Logprob,
+    /// The language model: which of two states is nearer the goal; values none (dfsdt --ranked).
+    Pairwise,
 }
 
 /// Options of policy, critic and model.
@@ -38,7 +43,8 @@ pub(super) struct ModelArgs {
     /// Who proposes actions [default: llm if --model is given, else lexical].
     #[arg(long, value_enum)]
     pub policy: Option<PolicyKind>,
-    /// Who values states [default: rubric if --model is given, else lexical].
+    /// Who values states [default: rubric if --model is given (pairwise with --ranked), else
+    /// lexical].
     #[arg(long, value_enum)]
     pub critic: Option<CriticKind>,
     /// Name of the model at an OpenAI-compatible endpoint.
@@ -58,6 +64,10 @@ pub(super) struct ModelArgs {
     /// An extra request header, `name=value`; a value `env:VAR` is read from the environment.
     #[arg(long = "header", value_name = "NAME=VALUE")]
     pub headers: Vec<String>,
+    /// Let one step hold several independent calls of tools, where the environment can carry them
+    /// out together.
+    #[arg(long)]
+    pub parallel_calls: bool,
     /// Verdicts that the rubric critic averages.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub critic_samples: u32,
@@ -95,11 +105,11 @@ impl ModelArgs {
         self.policy.unwrap_or(default)
     }
 
-    fn critic_kind(&self) -> CriticKind {
-        let default = if self.model.is_some() {
-            CriticKind::Rubric
-        } else {
-            CriticKind::Lexical
+    fn critic_kind(&self, ranked: bool) -> CriticKind {
+        let default = match (self.model.is_some(), ranked) {
+            (true, true) => CriticKind::Pairwise,
+            (true, false) => CriticKind::Rubric,
+            (false, _) => CriticKind::Lexical,
         };
         self.critic.unwrap_or(default)
     }
@@ -172,9 +182,9 @@ impl ModelArgs {
         Ok(Arc::new(cassette))
     }
 
-    /// Builds policy and critic.
-    pub(super) fn parts(&self) -> Result<Parts, CliError> {
-        let (policy, critic) = (self.policy_kind(), self.critic_kind());
+    /// Builds policy and critic for a search.
+    pub(super) fn parts(&self, search: &SearchArgs) -> Result<Parts, CliError> {
+        let (policy, critic) = (self.policy_kind(), self.critic_kind(search.ranked));
         let llm = policy == PolicyKind::Llm || critic != CriticKind::Lexical;
         let chat = if llm { Some(self.chat()?) } else { None };
         let model = chat.as_ref().map(|chat| chat.name().to_owned());
@@ -187,6 +197,10 @@ impl ModelArgs {
             PolicyKind::Llm => {
                 let config = LlmPolicyConfig {
                     page_tokens: self.page_tokens,
+                    // What is compatible asks for a thought with each call, and repeats itself.
+                    reasons: search.compat.is_some(),
+                    repeats: search.compat.is_some(),
+                    parallel: self.parallel_calls,
                     ..LlmPolicyConfig::default()
                 };
                 Arc::new(LlmPolicy::new(chat(), config))
@@ -207,6 +221,7 @@ impl ModelArgs {
             CriticKind::Lexical => Arc::new(LexicalCritic::default()),
             CriticKind::Rubric => llm_critic(CriticMode::Rubric),
             CriticKind::Logprob => llm_critic(CriticMode::Logprob),
+            CriticKind::Pairwise => Arc::new(PairwiseCritic::new(chat(), self.page_tokens)),
         };
         Ok(Parts {
             policy,

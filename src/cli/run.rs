@@ -24,7 +24,7 @@ use crate::llm::Price;
 use crate::record::{Recorder, Redactor, RunManifest};
 use crate::report::{About, Mode, Reporter, RunBudget, summary, summary_json};
 use crate::runtime::{FailurePart, Job, RunLimits, RunReport};
-use crate::search::{Budget, Order, SearchConfig, StrategyKind};
+use crate::search::{Budget, Compat, DfsdtOptions, Order, SearchConfig, StrategyKind};
 use crate::task::miniwob::MiniwobSite;
 use crate::task::{StartSite, Task, data_dir, load};
 use crate::types::{MicroUsd, Seed, UnitF32, Writes};
@@ -51,12 +51,21 @@ pub(super) struct SearchArgs {
     /// How to search.
     #[arg(long, value_enum, default_value = "best-first")]
     pub strategy: Strategy,
-    /// Candidates per state; for best-of-n also the number of paths.
-    #[arg(long, value_name = "1..255", default_value = "5", value_parser = count)]
-    pub branching: NonZeroU8,
+    /// Candidates per state; for best-of-n also the number of paths; for dfsdt the beam's width
+    /// [default: 5; for dfsdt 2].
+    #[arg(long, value_name = "1..255", value_parser = count)]
+    pub branching: Option<NonZeroU8>,
     /// Most actions from the start [default: the task's, else 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub depth: Option<u16>,
+    /// With dfsdt: carry out all candidates of a state, compare them in pairs, go into the best
+    /// first.
+    #[arg(long)]
+    pub ranked: bool,
+    /// With dfsdt: ask for as many replies as a published implementation would, its defects
+    /// included. Sets --branching 2, --depth 12 (in its nodes) and 200 model calls, no step budget.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub compat: Option<CompatKind>,
     /// Most executed actions: the search budget [default: the task's, else 20].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub budget: Option<u32>,
@@ -120,6 +129,8 @@ pub(super) enum Strategy {
     BestOfN,
     /// Best-first tree search (Koh et al. 2024).
     BestFirst,
+    /// Depth-first, one candidate at a time, told what became of its siblings (DFSDT, Qin et al. 2023).
+    Dfsdt,
 }
 
 impl Strategy {
@@ -128,6 +139,7 @@ impl Strategy {
             Self::Greedy => "greedy",
             Self::BestOfN => "best-of-n",
             Self::BestFirst => "best-first",
+            Self::Dfsdt => "dfsdt",
         }
     }
 }
@@ -138,8 +150,16 @@ impl From<Strategy> for StrategyKind {
             Strategy::Greedy => Self::Greedy,
             Strategy::BestOfN => Self::BestOfN,
             Strategy::BestFirst => Self::BestFirst,
+            Strategy::Dfsdt => Self::Dfsdt,
         }
     }
+}
+
+/// Published implementations that `dfsdt` can count like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum CompatKind {
+    /// The depth-first search of `ToolBench`, with its filter if --ranked is given.
+    Toolbench,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -149,6 +169,9 @@ pub(super) enum Landing {
     /// As they come.
     Arrival,
 }
+
+const TWO: NonZeroU8 = NonZeroU8::new(2).unwrap();
+const FIVE: NonZeroU8 = NonZeroU8::new(5).unwrap();
 
 /// A number of things: at least one, at most 255.
 pub(super) fn count(text: &str) -> Result<NonZeroU8, String> {
@@ -174,23 +197,43 @@ fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), C
         }
         Some(usd) => return Err(usage(format!("--max-usd: {usd} is no amount of money"))),
     };
-    let depth = args.depth.or_else(|| {
-        task.limits
+    let dfsdt = args.strategy == Strategy::Dfsdt;
+    for (given, option) in [
+        (args.ranked, "--ranked"),
+        (args.compat.is_some(), "--compat"),
+    ] {
+        if given && !dfsdt {
+            let what = format!("{option} is an option of --strategy dfsdt");
+            return Err(usage(what));
+        }
+    }
+    let compat = args.compat.map(|CompatKind::Toolbench| Compat::Toolbench);
+    // The reference's own limits; a task's are in other units.
+    let depth = match (args.depth, compat) {
+        (Some(depth), _) => Some(depth),
+        (None, Some(Compat::Toolbench)) => Some(12),
+        (None, None) => task
+            .limits
             .depth
-            .map(|depth| u16::try_from(depth.get()).unwrap_or(u16::MAX))
-    });
+            .map(|depth| u16::try_from(depth.get()).unwrap_or(u16::MAX)),
+    };
+    let steps = match compat {
+        Some(Compat::Toolbench) => args.budget,
+        None => Some(
+            args.budget
+                .or(task.limits.steps.map(Into::into))
+                .unwrap_or(20),
+        ),
+    };
+    let branching = args.branching.unwrap_or(if dfsdt { TWO } else { FIVE });
     let search = SearchConfig {
         strategy: args.strategy.into(),
-        branching: args.branching,
+        branching,
         depth: depth.unwrap_or(8),
         budget: Budget {
-            steps: Some(
-                args.budget
-                    .or(task.limits.steps.map(Into::into))
-                    .unwrap_or(20),
-            ),
+            steps,
             nodes: task.limits.nodes.map(Into::into),
-            model_calls: None,
+            model_calls: compat.map(|Compat::Toolbench| 200),
             tokens: args.max_tokens.or(task.limits.tokens.map(Into::into)),
             money,
         },
@@ -201,6 +244,10 @@ fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), C
             Landing::Arrival => Order::Arrival,
         },
         seed: Seed(args.seed),
+        dfsdt: DfsdtOptions {
+            ranked: args.ranked,
+            compat,
+        },
     };
     let seconds = args.time.or(task.limits.seconds.map(Into::into));
     let limits = RunLimits {
@@ -256,7 +303,7 @@ pub(super) async fn suite(
     cx: &Cx,
 ) -> Result<Exit, CliError> {
     let browser = browser(output)?;
-    let parts = models.parts()?;
+    let parts = models.parts(search)?;
     if search.max_usd.is_some()
         && let Some(model) = parts
             .model

@@ -3,7 +3,9 @@
 mod judgement;
 mod lexical;
 mod llm;
+mod pairwise;
 
-pub use judgement::{Critic, JudgeError, Judgement};
+pub use judgement::{Comparison, Critic, JudgeError, Judgement};
 pub use lexical::LexicalCritic;
 pub use llm::{CriticMode, LlmCritic, LlmCriticConfig, Scale};
+pub use pairwise::PairwiseCritic;

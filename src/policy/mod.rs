@@ -1,5 +1,6 @@
 //! Who proposes actions. A policy sees a [`View`](crate::types::View) and nothing else.
 
+mod batch;
 mod lexical;
 mod llm;
 mod proposal;

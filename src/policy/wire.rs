@@ -193,16 +193,15 @@ pub(super) fn list(actions: &[ActionSpec]) -> String {
     out
 }
 
-/// The schema of a reply: one to `most` actions. `tried` are not offered again where one reference
-/// is all that tells them apart.
-pub(super) fn schema(
+/// The schemas of single actions. `tried` are not offered again where one reference is all that
+/// tells them apart.
+pub(super) fn variants(
     actions: &[ActionSpec],
     observation: &Observation,
     shown: &str,
     tried: &[&Action],
-    most: u8,
     why: bool,
-) -> Value {
+) -> Vec<Value> {
     let elements: Vec<&Element> = observation
         .elements
         .iter()
@@ -220,7 +219,7 @@ pub(super) fn schema(
                 .push(&spec.name);
         }
     }
-    let variants: Vec<Value> = variants
+    variants
         .into_values()
         .map(|(names, mut fields)| {
             fields.insert(
@@ -238,13 +237,17 @@ pub(super) fn schema(
                 "additionalProperties": false,
             })
         })
-        .collect();
+        .collect()
+}
+
+/// The schema of a reply: one to `most` of these.
+pub(super) fn schema(items: &Value, most: u8) -> Value {
     json!({
         "type": "object",
         "properties": {
             "actions": {
                 "type": "array",
-                "items": { "anyOf": variants },
+                "items": items,
                 "minItems": 1,
                 "maxItems": most,
             },

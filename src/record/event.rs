@@ -92,6 +92,13 @@ pub enum EventKind {
         /// Blob: the action specs as a JSON array.
         actions: Digest,
     },
+    /// The run was not searched here but imported.
+    Imported {
+        /// The original's format.
+        format: String,
+        /// Blob: the original, without what the steps keep of it ([`StepDetail::source`]), as JSON.
+        source: Digest,
+    },
     /// The search asked for something.
     Asked {
         /// Under which ticket.
@@ -190,9 +197,10 @@ pub enum EventKind {
 
 impl EventKind {
     /// Every kind this version knows, as written.
-    pub const KINDS: [&'static str; 12] = [
+    pub const KINDS: [&'static str; 13] = [
         "run_started",
         "root",
+        "imported",
         "asked",
         "told",
         "stopping",
@@ -218,6 +226,7 @@ impl EventKind {
                 .into_iter()
                 .flatten()
                 .collect(),
+            Self::Imported { source, .. } => vec![*source],
             Self::Told { detail, .. } => detail.blobs(),
             Self::CommitStep {
                 observation,
@@ -267,6 +276,15 @@ pub enum Detail {
         /// Blobs: prompt and reply of each model call, as JSON.
         exchanges: Vec<Digest>,
     },
+    /// A comparison.
+    Compare {
+        /// The critic's name.
+        critic: String,
+        /// Why, in the critic's words.
+        rationale: String,
+        /// Blobs: prompt and reply of each model call, as JSON.
+        exchanges: Vec<Digest>,
+    },
     /// Nothing: the order was dropped.
     Dropped,
 }
@@ -291,13 +309,18 @@ pub struct StepDetail {
     pub snapshot: Option<Snapshot>,
     /// Attempts that failed before, each with the reason.
     pub faults: Vec<String>,
+    /// Blob: the part of the original that it was imported from, as JSON.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<Digest>,
 }
 
 impl Detail {
     fn blobs(&self) -> Vec<Digest> {
         match self {
-            Self::Propose { exchanges, .. } | Self::Judge { exchanges, .. } => exchanges.clone(),
-            Self::Step(step) => [step.observation, step.screenshot]
+            Self::Propose { exchanges, .. }
+            | Self::Judge { exchanges, .. }
+            | Self::Compare { exchanges, .. } => exchanges.clone(),
+            Self::Step(step) => [step.observation, step.screenshot, step.source]
                 .into_iter()
                 .flatten()
                 .collect(),

@@ -224,7 +224,8 @@ impl Replay {
                 self.ended = Some(reason);
             }
             EventKind::RunEnded { .. } => self.complete = true,
-            EventKind::CommitStarted { .. }
+            EventKind::Imported { .. }
+            | EventKind::CommitStarted { .. }
             | EventKind::CommitStep { .. }
             | EventKind::CommitDiverged { .. }
             | EventKind::Verdict { .. }

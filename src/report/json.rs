@@ -135,6 +135,7 @@ pub(super) fn landed(
     match request {
         Request::Propose { node, .. } => event["edges"] = json!(tree.edges(node).count()),
         Request::Judge { node } => event["value"] = json!(tree.node(node).value()),
+        Request::Compare { .. } => {}
         Request::Step { edge } => {
             let edge = tree.edge(edge);
             event["parent"] = json!(edge.parent());
@@ -177,13 +178,25 @@ pub(super) fn line(value: &Value) -> String {
 }
 
 fn with_request(mut event: Value, request: Request) -> Value {
-    let (kind, place, id) = match request {
-        Request::Propose { node, .. } => ("propose", "node", node.0),
-        Request::Step { edge } => ("step", "edge", edge.0),
-        Request::Judge { node } => ("judge", "node", node.0),
-    };
-    event["request"] = json!(kind);
-    event[place] = json!(id);
+    match request {
+        Request::Propose { node, .. } => {
+            event["request"] = json!("propose");
+            event["node"] = json!(node);
+        }
+        Request::Step { edge } => {
+            event["request"] = json!("step");
+            event["edge"] = json!(edge);
+        }
+        Request::Judge { node } => {
+            event["request"] = json!("judge");
+            event["node"] = json!(node);
+        }
+        Request::Compare { first, second } => {
+            event["request"] = json!("compare");
+            event["first"] = json!(first);
+            event["second"] = json!(second);
+        }
+    }
     event
 }
 

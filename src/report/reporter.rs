@@ -345,6 +345,10 @@ impl Reporter {
                     (None, None) => format!("value {node}  {place}  none"),
                 }
             }
+            Request::Compare { first, second } => match reason {
+                Some(reason) => format!("compare {first} {second}  failed: {reason}"),
+                None => format!("compare {first} {second}"),
+            },
             Request::Step { edge } => {
                 self.steps += 1;
                 let limit = search.config().budget.steps.map(u64::from);

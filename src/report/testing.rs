@@ -171,6 +171,7 @@ pub(super) fn answer(search: &Search, states: &[String], request: Request) -> (O
                 EdgeWords::default(),
             )
         }
+        Request::Compare { .. } => unreachable!("best-first compares nothing"),
         Request::Step { edge } => {
             let edge = tree.edge(edge);
             world(&url(states, edge.parent()), &edge.action())

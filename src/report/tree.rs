@@ -480,6 +480,7 @@ mod tests {
                     terminal: false,
                     cost,
                 }),
+                Request::Compare { .. } => unreachable!("best-first compares nothing"),
                 Request::Judge { .. } => Outcome::Scored(Scored {
                     value: Some(UnitF32::HALF),
                     cost,

@@ -58,9 +58,10 @@ impl Words {
                     };
                     let (target, url) = match detail {
                         Detail::Step(step) => (step.target, step.url),
-                        Detail::Propose { .. } | Detail::Judge { .. } | Detail::Dropped => {
-                            (None, None)
-                        }
+                        Detail::Propose { .. }
+                        | Detail::Judge { .. }
+                        | Detail::Compare { .. }
+                        | Detail::Dropped => (None, None),
                     };
                     let note = outcome.note();
                     words.insert(edge, EdgeWords { target, url, note });

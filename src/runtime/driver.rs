@@ -7,14 +7,14 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use crate::context::{Cx, Interrupted};
-use crate::critic::{JudgeError, Judgement};
+use crate::critic::{Comparison, JudgeError, Judgement};
 use crate::eval::Outcome as Verdicted;
 use crate::llm::ChatError;
 use crate::policy::{Proposal, ProposeError};
 use crate::record::{Detail, EventKind, RecordError, Recorder, StepDetail};
 use crate::search::{
-    Ask, Budget, EdgeStatus, Outcome, Proposed, Request, Scored, Search, SearchConfig, Spent,
-    Start, Stepped, StopReason,
+    Ask, Budget, Compared, EdgeStatus, Outcome, Proposed, Request, Scored, Search, SearchConfig,
+    Spent, Start, Stepped, StopReason,
 };
 use crate::types::{
     Action, ActionSpec, Cost, Digest, EdgeId, Effect, Exchange, NodeId, Observation, PathStep,
@@ -399,6 +399,16 @@ impl<'a> Driver<'a> {
                             );
                             self.spawn(ticket, request, work);
                         }
+                        Request::Compare { first, second } => {
+                            let work = order::compare(
+                                Arc::clone(&self.parts.job.critic),
+                                self.view(first, ticket, "compare"),
+                                self.view(second, ticket, "compare"),
+                                self.parts.job.limits.calls.judge,
+                                self.orders.clone(),
+                            );
+                            self.spawn(ticket, request, work);
+                        }
                     }
                 }
                 Ask::Wait => return Ok(None),
@@ -526,6 +536,7 @@ impl<'a> Driver<'a> {
                 self.proposed(ticket, request, node, result, ms)
             }
             (Some(Done::Judge(result, ms)), _) => self.judged(ticket, request, result, ms),
+            (Some(Done::Compare(result, ms)), _) => self.compared(ticket, request, result, ms),
             (Some(Done::Step(done)), Request::Step { edge }) => self.stepped(ticket, edge, *done),
             (None, _) => {
                 if matches!(request, Request::Step { .. }) {
@@ -636,6 +647,40 @@ impl<'a> Driver<'a> {
                     spread: None,
                     samples: 0,
                     unreadable: 0,
+                    rationale: String::new(),
+                    exchanges: Vec::new(),
+                };
+                self.provider_failed(ticket, request, &error, ms, detail)
+            }
+        }
+    }
+
+    fn compared(
+        &mut self,
+        ticket: Ticket,
+        request: Request,
+        result: Result<Comparison, JudgeError>,
+        ms: u64,
+    ) -> Result<(), RecordError> {
+        let critic = self.parts.job.critic.name().to_owned();
+        match result {
+            Ok(comparison) => {
+                self.provider_streak = 0;
+                let exchanges = self.keep_exchanges(&comparison.exchanges)?;
+                let mut cost = comparison.cost;
+                cost.wall_ms = ms;
+                let detail = Detail::Compare {
+                    critic,
+                    rationale: comparison.rationale,
+                    exchanges,
+                };
+                let preference = comparison.preference;
+                let outcome = Outcome::Compared(Compared { preference, cost });
+                self.tell(ticket, request, outcome, detail)
+            }
+            Err(JudgeError::Model(error)) => {
+                let detail = Detail::Compare {
+                    critic,
                     rationale: String::new(),
                     exchanges: Vec::new(),
                 };
@@ -817,6 +862,7 @@ impl<'a> Driver<'a> {
             Outcome::Stepped(Stepped::State { .. })
             | Outcome::Proposed(_)
             | Outcome::Scored(_)
+            | Outcome::Compared(_)
             | Outcome::Failed { .. } => None,
         };
         if let (Request::Step { edge }, Some(refusal)) = (request, refusal) {
@@ -824,7 +870,10 @@ impl<'a> Driver<'a> {
         }
         let (target, url) = match &detail {
             Detail::Step(step) => (step.target.clone(), step.url.clone()),
-            Detail::Propose { .. } | Detail::Judge { .. } | Detail::Dropped => (None, None),
+            Detail::Propose { .. }
+            | Detail::Judge { .. }
+            | Detail::Compare { .. }
+            | Detail::Dropped => (None, None),
         };
         let (target, url) = self.parts.recorder.redactor().clean((target, url));
         let told = EventKind::Told {
@@ -886,7 +935,7 @@ impl<'a> Driver<'a> {
         while let Some(joined) = self.tasks.join_next().await {
             match joined {
                 Ok(Done::Step(done)) => self.parts.pool.give_back(done.slot),
-                Ok(Done::Propose(..) | Done::Judge(..)) | Err(_) => {}
+                Ok(Done::Propose(..) | Done::Judge(..) | Done::Compare(..)) | Err(_) => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::context::{Cx, Interrupted};
-use crate::critic::{Critic, JudgeError, Judgement};
+use crate::critic::{Comparison, Critic, JudgeError, Judgement};
 use crate::env::{
     ActError, Environment, Fault, ObserveError, OpenError, RestoreError, SnapshotError, World,
 };
@@ -22,6 +22,7 @@ use super::view::OwnedView;
 pub(super) enum Done {
     Propose(Result<Proposal, ProposeError>, u64),
     Judge(Result<Judgement, JudgeError>, u64),
+    Compare(Result<Comparison, JudgeError>, u64),
     Step(Box<StepDone>),
 }
 
@@ -361,6 +362,25 @@ pub(super) async fn judge(
         .await
         .unwrap_or_else(|interrupted| Err(JudgeError::Model(interrupted.into())));
     Done::Judge(judgement, elapsed_ms(begun))
+}
+
+pub(super) async fn compare(
+    critic: Arc<dyn Critic>,
+    first: OwnedView,
+    second: OwnedView,
+    limit: Duration,
+    cx: Cx,
+) -> Done {
+    let begun = Instant::now();
+    let within = cx.within(limit);
+    let comparison = cx
+        .bounded(
+            limit,
+            critic.compare(&first.view(), &second.view(), &within),
+        )
+        .await
+        .unwrap_or_else(|interrupted| Err(JudgeError::Model(interrupted.into())));
+    Done::Compare(comparison, elapsed_ms(begun))
 }
 
 pub(super) fn elapsed_ms(since: Instant) -> u64 {

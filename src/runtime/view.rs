@@ -1,6 +1,6 @@
 //! States as the driver keeps them, and the views that policies and critics get of them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::search::{EdgeStatus, Tree};
@@ -136,6 +136,28 @@ pub(super) fn writes_digest(writes: &[&Effect]) -> Option<Digest> {
     (!writes.is_empty()).then(|| Digest::of(writes.iter().map(line).collect::<String>()))
 }
 
+/// Most bytes of what a sibling showed.
+const SEEN: usize = 1_000;
+
+/// The lines of `now` that `before` did not have, as far as they fit.
+fn seen(before: &Observation, now: &Observation) -> String {
+    let known: HashSet<&str> = before.text.lines().map(str::trim).collect();
+    let mut out = String::new();
+    let new = |line: &&str| !line.is_empty() && !known.contains(line);
+    for line in now.text.lines().map(str::trim).filter(new) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let room = SEEN.saturating_sub(out.len());
+        if line.len() > room {
+            out.push_str(&line[..line.floor_char_boundary(room)]);
+            break;
+        }
+        out.push_str(line);
+    }
+    out
+}
+
 /// What was tried under a state, in the order in which it was proposed. `refusals` holds what the
 /// tree does not: why edges were refused or held.
 pub(super) fn siblings(
@@ -148,9 +170,13 @@ pub(super) fn siblings(
         let edge = tree.edge(id);
         let outcome = match edge.status() {
             EdgeStatus::Queued | EdgeStatus::InFlight => SiblingOutcome::Queued,
-            EdgeStatus::Done(to) | EdgeStatus::Loop(to) => SiblingOutcome::Done {
-                url: states[to.0 as usize].observation.url.clone(),
-            },
+            EdgeStatus::Done(to) | EdgeStatus::Loop(to) => {
+                let to = &states[to.0 as usize].observation;
+                SiblingOutcome::Done {
+                    url: to.url.clone(),
+                    seen: seen(&states[node.0 as usize].observation, to),
+                }
+            }
             EdgeStatus::Rejected | EdgeStatus::Held(_) => refusals
                 .get(&id)
                 .expect("a refusal is kept before it is told")

@@ -5,7 +5,7 @@ use std::num::NonZeroU8;
 use serde_json::json;
 
 use super::{
-    Ask, Budget, Outcome, Proposed, Request, Scored, Search, SearchConfig, Start, Stepped,
+    Ask, Budget, Compared, Outcome, Proposed, Request, Scored, Search, SearchConfig, Start, Stepped,
 };
 use crate::types::{Action, Candidate, Cost, Digest, Seed, UnitF32};
 
@@ -87,6 +87,11 @@ impl Oracle {
             Request::Step { edge } => Outcome::Stepped(Stepped::State {
                 digest: Digest::of(edge.0.to_le_bytes()),
                 terminal: false,
+                cost,
+            }),
+            // The strategy measured is best-first.
+            Request::Compare { .. } => Outcome::Compared(Compared {
+                preference: None,
                 cost,
             }),
             Request::Judge { .. } => Outcome::Scored(Scored {

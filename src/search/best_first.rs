@@ -217,7 +217,9 @@ impl Strategy for BestFirst {
 
     fn told(&mut self, tree: &Tree, news: &News) {
         match *news {
-            News::Proposed { node, first, count } => {
+            News::Proposed {
+                node, first, count, ..
+            } => {
                 let priority = self.priority[node.0 as usize];
                 let edges = (first.0..first.0 + count).map(EdgeId);
                 self.frontier.extend(edges.map(|edge| Entry {
@@ -228,7 +230,7 @@ impl Strategy for BestFirst {
             }
             News::Stepped { edge } => self.landed(tree, edge),
             News::Judged { node } => self.judged(tree, node),
-            News::Failed { .. } => {}
+            News::Compared { .. } | News::Failed { .. } => {}
         }
     }
 
@@ -276,6 +278,7 @@ mod tests {
                     other => state(other.trim_end_matches('\'')),
                 },
                 Request::Judge { node } => value(&name(tree, node)),
+                Request::Compare { .. } => unreachable!("it compares nothing"),
             },
         )
     }

@@ -202,6 +202,7 @@ mod tests {
                     state(&(name(edge.parent()) + &edge.action().name))
                 }
                 Request::Judge { node } => value(&name(node)),
+                Request::Compare { .. } => unreachable!("it compares nothing"),
             }
         })
     }
@@ -307,6 +308,7 @@ mod tests {
                 Request::Propose { .. } => propose(&[("buy", 0.9), ("stop", 0.1)]),
                 Request::Step { edge } if tree.edge(edge).action().name == "buy" => held(),
                 Request::Step { .. } => terminal("end"),
+                Request::Compare { .. } => unreachable!("it compares nothing"),
                 Request::Judge { node } => {
                     judged.push(tree.node(node).held());
                     failed()
@@ -327,7 +329,9 @@ mod tests {
             Search::new(config(3), start("")),
             |_, request| match request {
                 Request::Propose { .. } => fan(&[]),
-                Request::Step { .. } | Request::Judge { .. } => unreachable!("nothing to step"),
+                Request::Step { .. } | Request::Judge { .. } | Request::Compare { .. } => {
+                    unreachable!("nothing to step")
+                }
             },
         );
         assert_eq!(

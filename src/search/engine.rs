@@ -271,6 +271,9 @@ impl Search {
                     !node.judged() && !node.judging()
                 }
             }
+            Request::Compare { first, second } => {
+                first != second && self.tree.has_node(first) && self.tree.has_node(second)
+            }
         }
     }
 
@@ -287,6 +290,8 @@ impl Search {
                 };
                 self.tree.set_status(edge, status);
             }
+            // The tree does not hold comparisons: they are the strategy's to remember.
+            Request::Compare { .. } => {}
         }
     }
 
@@ -303,8 +308,16 @@ impl Search {
     fn apply(&mut self, request: Request, outcome: Outcome) -> News {
         match (request, outcome) {
             (Request::Propose { node, width }, Outcome::Proposed(proposed)) => {
-                let (first, count) = self.tree.add_proposal(node, width, &proposed.candidates);
-                News::Proposed { node, first, count }
+                let candidates = &proposed.candidates;
+                let repeats = self.strategy.repeats();
+                let (first, count) = self.tree.add_proposal(node, width, candidates, repeats);
+                let thought = candidates.first().is_some_and(|c| c.thought.is_some());
+                News::Proposed {
+                    node,
+                    first,
+                    count,
+                    thought,
+                }
             }
             (Request::Step { edge }, Outcome::Stepped(stepped)) => {
                 match stepped {
@@ -323,6 +336,12 @@ impl Search {
                 self.tree.add_value(node, scored.value);
                 News::Judged { node }
             }
+            (Request::Compare { first, second }, Outcome::Compared(compared)) => News::Compared {
+                first,
+                second,
+                preference: compared.preference,
+            },
+            (Request::Compare { .. }, _) => News::Failed { request },
             (Request::Step { edge }, _) => {
                 self.tree.set_status(edge, EdgeStatus::Failed);
                 News::Stepped { edge }
@@ -519,6 +538,10 @@ mod tests {
             Request::Step { edge },
             Request::Judge { node },
             Request::Propose { node, width },
+            Request::Compare {
+                first: NodeId::ROOT,
+                second: NodeId::ROOT,
+            },
         ] {
             let strategy = Box::new(Broken(request));
             let mut search = Search::with_strategy(wide(Order::Ticket), start("root"), strategy);

@@ -109,6 +109,7 @@ mod tests {
                 }
                 Request::Step { .. } => steps.next().expect("a step too many"),
                 Request::Judge { .. } => abstained(),
+                Request::Compare { .. } => unreachable!("it compares nothing"),
             },
         )
     }

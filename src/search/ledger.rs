@@ -21,7 +21,7 @@ impl Room {
         self.step
     }
 
-    /// Why no `Propose` or `Judge` may be asked, if so. It stays.
+    /// Why no `Propose`, `Judge` or `Compare` may be asked, if so. It stays.
     #[must_use]
     pub fn lacks_model(&self) -> Option<StopReason> {
         self.model
@@ -111,7 +111,7 @@ impl Ledger {
     pub(super) fn lack(room: &Room, request: Request) -> Option<StopReason> {
         match request {
             Request::Step { .. } => room.step,
-            Request::Propose { .. } | Request::Judge { .. } => room.model,
+            Request::Propose { .. } | Request::Judge { .. } | Request::Compare { .. } => room.model,
         }
     }
 
@@ -130,7 +130,9 @@ impl Ledger {
         self.release(request);
         match request {
             Request::Step { .. } => self.spent.steps += 1,
-            Request::Propose { .. } | Request::Judge { .. } => self.spent.orders += 1,
+            Request::Propose { .. } | Request::Judge { .. } | Request::Compare { .. } => {
+                self.spent.orders += 1;
+            }
         }
         self.spent.nodes = nodes;
         add(&mut self.spent.cost, cost);
@@ -139,7 +141,9 @@ impl Ledger {
     fn reserved(&mut self, request: Request) -> &mut u32 {
         match request {
             Request::Step { .. } => &mut self.steps_reserved,
-            Request::Propose { .. } | Request::Judge { .. } => &mut self.orders_reserved,
+            Request::Propose { .. } | Request::Judge { .. } | Request::Compare { .. } => {
+                &mut self.orders_reserved
+            }
         }
     }
 }

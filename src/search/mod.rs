@@ -57,6 +57,7 @@
 //!             let value = Some(UnitF32::saturating(1.0 - far / 4.0));
 //!             Outcome::Scored(Scored { value, cost })
 //!         }
+//!         Request::Compare { .. } => unreachable!("best-first compares nothing"),
 //!     };
 //!     search.tell(ticket, outcome).unwrap();
 //! };
@@ -71,6 +72,7 @@ pub mod bench;
 mod actions;
 mod best_first;
 mod best_of_n;
+mod dfsdt;
 mod engine;
 mod greedy;
 mod ledger;
@@ -86,12 +88,13 @@ mod testing;
 
 pub use best_first::BestFirst;
 pub use best_of_n::BestOfN;
+pub use dfsdt::Dfsdt;
 pub use engine::Search;
 pub use greedy::Greedy;
 pub use ledger::Room;
 pub use protocol::{
-    Ask, Budget, Order, Outcome, Proposed, Request, Scored, SearchConfig, Spent, Start, Stepped,
-    StopReason, StrategyKind, TellError,
+    Ask, Budget, Compared, Compat, DfsdtOptions, Order, Outcome, Proposed, Request, Scored,
+    SearchConfig, Spent, Start, Stepped, StopReason, StrategyKind, TellError,
 };
 pub use rng::SearchRng;
 pub use strategy::{News, Next, Strategy};

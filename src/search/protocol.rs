@@ -5,7 +5,8 @@ use std::num::NonZeroU8;
 use serde::{Deserialize, Serialize};
 
 use crate::types::{
-    Candidate, Cost, Digest, EdgeId, Effect, MicroUsd, NodeId, Rejection, Seed, Ticket, UnitF32,
+    Candidate, Cost, Digest, EdgeId, Effect, MicroUsd, NodeId, Preference, Rejection, Seed, Ticket,
+    UnitF32,
 };
 
 /// Something to be carried out.
@@ -28,6 +29,14 @@ pub enum Request {
     Judge {
         /// The state.
         node: NodeId,
+    },
+    /// Say which of two states is nearer the goal. They are shown in this order: who wants to be
+    /// rid of a bias for a place asks for both orders.
+    Compare {
+        /// The state that is shown first.
+        first: NodeId,
+        /// The state that is shown second.
+        second: NodeId,
     },
 }
 
@@ -89,6 +98,8 @@ pub enum Outcome {
     Stepped(Stepped),
     /// To `Judge`.
     Scored(Scored),
+    /// To `Compare`.
+    Compared(Compared),
     /// To any: it could not be carried out. The edge or node is closed; nothing is scored.
     Failed {
         /// Why, in words.
@@ -106,6 +117,7 @@ impl Outcome {
             Self::Proposed(_) => matches!(request, Request::Propose { .. }),
             Self::Stepped(_) => matches!(request, Request::Step { .. }),
             Self::Scored(_) => matches!(request, Request::Judge { .. }),
+            Self::Compared(_) => matches!(request, Request::Compare { .. }),
             Self::Failed { .. } => true,
         }
     }
@@ -124,7 +136,10 @@ impl Outcome {
                     format!("would send {} {} and {more} more", first.method, first.url)
                 }
             }),
-            Self::Stepped(Stepped::State { .. }) | Self::Proposed(_) | Self::Scored(_) => None,
+            Self::Stepped(Stepped::State { .. })
+            | Self::Proposed(_)
+            | Self::Scored(_)
+            | Self::Compared(_) => None,
         }
     }
 
@@ -139,6 +154,7 @@ impl Outcome {
                 | Stepped::Held { cost, .. },
             )
             | Self::Scored(Scored { cost, .. })
+            | Self::Compared(Compared { cost, .. })
             | Self::Failed { cost, .. } => *cost,
         }
     }
@@ -194,6 +210,15 @@ pub struct Scored {
     pub cost: Cost,
 }
 
+/// Which of two states is nearer the goal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Compared {
+    /// `None`: the critic abstained. It counts for neither state.
+    pub preference: Option<Preference>,
+    /// What it cost.
+    pub cost: Cost,
+}
+
 /// The strategies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -204,6 +229,28 @@ pub enum StrategyKind {
     BestOfN,
     /// Best-first over unexecuted edges (Koh et al. 2024).
     BestFirst,
+    /// Depth first, one candidate at a time, each told what became of those before (Qin et al.
+    /// 2023).
+    Dfsdt,
+}
+
+/// Options of [`StrategyKind::Dfsdt`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DfsdtOptions {
+    /// Carry out all candidates of a state first, compare them in pairs, and go into the best
+    /// first.
+    pub ranked: bool,
+    /// Whose published behaviour to reproduce, defects included.
+    pub compat: Option<Compat>,
+}
+
+/// A published implementation whose counts can be reproduced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compat {
+    /// `ToolBench`'s `DFS_woFilter_w<N>` and `DFS_w<N>`.
+    Toolbench,
 }
 
 /// Limits. `None` is no limit. What an order may use up is reserved before it is asked and settled
@@ -216,7 +263,7 @@ pub struct Budget {
     pub steps: Option<u32>,
     /// Nodes, the root included.
     pub nodes: Option<u32>,
-    /// `Propose` and `Judge` requests.
+    /// `Propose`, `Judge` and `Compare` requests.
     pub model_calls: Option<u32>,
     /// Tokens, prompt and completion together. Known only when told: nothing is asked once they are
     /// spent, but what is in flight then may overshoot.
@@ -288,9 +335,10 @@ pub enum Order {
 pub struct SearchConfig {
     /// Which strategy.
     pub strategy: StrategyKind,
-    /// Candidates per state; for `best-of-n` also the number of paths.
+    /// Candidates per state; for `best-of-n` also the number of paths; for `dfsdt` the beam's width.
     pub branching: NonZeroU8,
-    /// Most actions from the root.
+    /// Most actions from the root. Under [`Compat::Toolbench`] it counts that tree's nodes: two an
+    /// action, three with a thought.
     pub depth: u16,
     /// Limits.
     pub budget: Budget,
@@ -302,6 +350,8 @@ pub struct SearchConfig {
     pub order: Order,
     /// Seed of every choice the search makes.
     pub seed: Seed,
+    /// Options of `dfsdt`.
+    pub dfsdt: DfsdtOptions,
 }
 
 impl Default for SearchConfig {
@@ -316,6 +366,7 @@ impl Default for SearchConfig {
             in_flight: NonZeroU8::MIN,
             order: Order::Ticket,
             seed: Seed(0),
+            dfsdt: DfsdtOptions::default(),
         }
     }
 }
@@ -336,7 +387,7 @@ pub struct Spent {
     pub steps: u32,
     /// Nodes, the root included.
     pub nodes: u32,
-    /// `Propose` and `Judge` requests that landed.
+    /// `Propose`, `Judge` and `Compare` requests that landed.
     pub orders: u32,
     /// Everything else.
     pub cost: Cost,

@@ -2,11 +2,12 @@
 
 use super::best_first::BestFirst;
 use super::best_of_n::BestOfN;
+use super::dfsdt::Dfsdt;
 use super::greedy::Greedy;
 use super::ledger::Room;
 use super::protocol::{Request, SearchConfig, StopReason, StrategyKind};
 use super::tree::Tree;
-use crate::types::{EdgeId, NodeId};
+use crate::types::{EdgeId, NodeId, Preference};
 
 /// A strategy's move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +33,8 @@ pub enum News {
         first: EdgeId,
         /// How many are new; 0 if nothing was proposed, or nothing new.
         count: u32,
+        /// Whether the first candidate came with a thought.
+        thought: bool,
     },
     /// An action was tried; the edge's status says what became of it.
     Stepped {
@@ -43,7 +46,17 @@ pub enum News {
         /// The state.
         node: NodeId,
     },
-    /// A proposal or judgement could not be had: the node is closed.
+    /// Two states were compared.
+    Compared {
+        /// The state that was shown first.
+        first: NodeId,
+        /// The state that was shown second.
+        second: NodeId,
+        /// `None`: the critic abstained.
+        preference: Option<Preference>,
+    },
+    /// A proposal or judgement could not be had: the node is closed. Or a comparison could not: the
+    /// tree is unchanged.
     Failed {
         /// What was asked.
         request: Request,
@@ -59,6 +72,11 @@ pub trait Strategy: Send {
     /// Whether a step into a known state ends there ([`EdgeStatus::Loop`](super::EdgeStatus::Loop))
     /// instead of making a node of its own.
     fn merges(&self) -> bool;
+
+    /// Whether a candidate that equals an action already under its state is queued all the same.
+    fn repeats(&self) -> bool {
+        false
+    }
 
     /// The next move. Called after every landing until it gives no request, or as many are under
     /// way as the config allows. A request without room is not asked, and not asked for again:
@@ -81,5 +99,6 @@ pub(super) fn build(config: &SearchConfig) -> Box<dyn Strategy> {
         StrategyKind::Greedy => Box::new(Greedy::new(config)),
         StrategyKind::BestOfN => Box::new(BestOfN::new(config)),
         StrategyKind::BestFirst => Box::new(BestFirst::new(config)),
+        StrategyKind::Dfsdt => Box::new(Dfsdt::new(config)),
     }
 }

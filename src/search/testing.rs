@@ -1,7 +1,9 @@
 //! Outcomes in few words, and a driver that carries requests out one by one. For unit tests.
 
-use super::{Ask, Outcome, Proposed, Request, Scored, Search, Start, Stepped, StopReason, Tree};
-use crate::types::{Action, Candidate, Cost, Digest, Rejection, UnitF32};
+use super::{
+    Ask, Compared, Outcome, Proposed, Request, Scored, Search, Start, Stepped, StopReason, Tree,
+};
+use crate::types::{Action, Candidate, Cost, Digest, Preference, Rejection, UnitF32};
 
 pub(super) fn start(name: &str) -> Start {
     Start {
@@ -83,6 +85,13 @@ pub(super) fn abstained() -> Outcome {
     })
 }
 
+pub(super) fn prefer(preference: Option<Preference>) -> Outcome {
+    Outcome::Compared(Compared {
+        preference,
+        cost: Cost::default(),
+    })
+}
+
 pub(super) fn failed() -> Outcome {
     Outcome::Failed {
         reason: "the page crashed".to_owned(),
@@ -111,6 +120,7 @@ pub(super) fn run(mut search: Search, mut answer: impl FnMut(&Tree, Request) -> 
                         format!("step {}", search.tree().edge(edge).action().name)
                     }
                     Request::Judge { node } => format!("judge {node}"),
+                    Request::Compare { first, second } => format!("compare {first} {second}"),
                 });
                 waiting.push_back((ticket, request));
             }

@@ -253,13 +253,14 @@ impl Tree {
             + self.states.heap_bytes()
     }
 
-    /// Queues the first `width` candidates that are new under the node. Gives the first new edge
-    /// and how many there are.
+    /// Queues the first `width` candidates that are new under the node (all count as new where
+    /// `repeats` is set). Gives the first new edge and how many there are.
     pub(super) fn add_proposal(
         &mut self,
         node: NodeId,
         width: NonZeroU8,
         candidates: &[Candidate],
+        repeats: bool,
     ) -> (EdgeId, u32) {
         let at = node.0 as usize;
         let first_new = index(self.edges.len());
@@ -271,10 +272,8 @@ impl Tree {
             let Some(action) = self.actions.intern(&candidate.action) else {
                 continue;
             };
-            let known = self
-                .edges(node)
-                .any(|edge| self.edges[edge.0 as usize].action == action);
-            if known {
+            let known = |edge: EdgeId| self.edges[edge.0 as usize].action == action;
+            if !repeats && self.edges(node).any(known) {
                 continue;
             }
             let id = index(self.edges.len());
@@ -629,9 +628,10 @@ mod tests {
             NodeId::ROOT,
             FOUR,
             &[candidate("a", 0.6), candidate("b", 0.4)],
+            false,
         );
         tree.add_state(EdgeId(0), Digest::of("A"), false, None);
-        tree.add_proposal(NodeId(1), FOUR, &[candidate("c", 1.0)]);
+        tree.add_proposal(NodeId(1), FOUR, &[candidate("c", 1.0)], false);
         tree.add_state(EdgeId(2), Digest::of("C"), true, None);
         tree
     }
@@ -641,7 +641,7 @@ mod tests {
         let mut tree = small();
         assert_eq!(tree.path(NodeId(2)), [EdgeId(0), EdgeId(2)]);
         assert_eq!(tree.path(NodeId::ROOT), []);
-        tree.add_proposal(NodeId::ROOT, FOUR, &[candidate("d", 0.1)]);
+        tree.add_proposal(NodeId::ROOT, FOUR, &[candidate("d", 0.1)], false);
         let edges: Vec<_> = tree.edges(NodeId::ROOT).collect();
         assert_eq!(edges, [EdgeId(0), EdgeId(1), EdgeId(3)]);
         assert_eq!(tree.edge(EdgeId(3)).action().name, "d");
@@ -665,16 +665,16 @@ mod tests {
             candidate("c", 0.1),
         ];
         let two = NonZeroU8::new(2).unwrap();
-        let added = tree.add_proposal(NodeId::ROOT, two, &all);
+        let added = tree.add_proposal(NodeId::ROOT, two, &all, false);
         assert_eq!(added, (EdgeId(0), 2));
         assert_eq!(
             tree.edge(EdgeId(1)).action_json(),
             r#"{"name":"b","arguments":{}}"#
         );
-        let again = tree.add_proposal(NodeId::ROOT, two, &all[..1]);
+        let again = tree.add_proposal(NodeId::ROOT, two, &all[..1], false);
         assert_eq!(again, (EdgeId(2), 0));
         assert!(!tree.node(NodeId::ROOT).dry());
-        tree.add_proposal(NodeId::ROOT, two, &[]);
+        tree.add_proposal(NodeId::ROOT, two, &[], false);
         assert!(tree.node(NodeId::ROOT).dry());
         assert_eq!(tree.node(NodeId::ROOT).proposals(), 3);
     }
@@ -692,10 +692,10 @@ mod tests {
         assert_eq!(tree.edge(EdgeId(1)).status(), EdgeStatus::Done(NodeId(3)));
         assert_eq!(tree.node(NodeId(3)).repeats(), None);
         // C was terminal, so a state that looks like it is new.
-        tree.add_proposal(NodeId::ROOT, FOUR, &[candidate("d", 0.1)]);
+        tree.add_proposal(NodeId::ROOT, FOUR, &[candidate("d", 0.1)], false);
         tree.add_state(EdgeId(3), Digest::of("C"), false, Some(5));
         assert_eq!(tree.edge(EdgeId(3)).status(), EdgeStatus::Done(NodeId(4)));
-        tree.add_proposal(NodeId::ROOT, FOUR, &[candidate("e", 0.1)]);
+        tree.add_proposal(NodeId::ROOT, FOUR, &[candidate("e", 0.1)], false);
         tree.add_state(EdgeId(4), Digest::of("A"), false, None);
         assert_eq!(tree.node(NodeId(5)).repeats(), Some(NodeId(1)));
     }
@@ -703,13 +703,13 @@ mod tests {
     #[test]
     fn a_state_known_only_too_deep_gets_a_node_nearer_the_root() {
         let mut tree = small();
-        tree.add_proposal(NodeId(1), FOUR, &[candidate("x", 0.5)]);
+        tree.add_proposal(NodeId(1), FOUR, &[candidate("x", 0.5)], false);
         tree.add_state(EdgeId(3), Digest::of("X"), false, Some(2));
         assert_eq!(tree.edge(EdgeId(3)).status(), EdgeStatus::Done(NodeId(3)));
         tree.add_state(EdgeId(1), Digest::of("X"), false, Some(2));
         assert_eq!(tree.edge(EdgeId(1)).status(), EdgeStatus::Done(NodeId(4)));
         // From now on the nearer one stands for the state.
-        tree.add_proposal(NodeId(1), FOUR, &[candidate("y", 0.5)]);
+        tree.add_proposal(NodeId(1), FOUR, &[candidate("y", 0.5)], false);
         tree.add_state(EdgeId(4), Digest::of("X"), false, Some(2));
         assert_eq!(tree.edge(EdgeId(4)).status(), EdgeStatus::Loop(NodeId(4)));
     }

@@ -19,6 +19,14 @@ pub struct Action {
 }
 
 impl Action {
+    /// The terminal action by which an agent says that there is no way on from here. A state that
+    /// it leads to is an end, and no solution.
+    pub const GIVE_UP: &str = "give_up";
+
+    /// Several independent calls of other actions as one (argument `calls`: an array of
+    /// `{id, tool, arguments, after}`, where `after` names the calls that must be done before).
+    pub const BATCH: &str = "batch";
+
     /// An action from its name and a JSON object (anything else counts as no arguments).
     #[must_use]
     pub fn new(name: &str, arguments: Value) -> Self {

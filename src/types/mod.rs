@@ -20,4 +20,4 @@ pub use message::{Exchange, Notice, NoticeKind};
 pub use observation::{Element, ElementState, Observation, Omitted, Tab};
 pub use rules::{EffectRules, ParsePatternError, RequestClass, RequestPattern, RequestUse};
 pub use state::{Query, Restored, Rung, Snapshot, Step};
-pub use view::{PathStep, Sibling, SiblingOutcome, View};
+pub use view::{PathStep, Preference, Sibling, SiblingOutcome, View};

@@ -36,6 +36,8 @@ pub enum SiblingOutcome {
     Done {
         /// URL afterwards.
         url: String,
+        /// What could be seen there that could not be seen before: lines of its text, cut.
+        seen: String,
     },
     /// Refused by the environment.
     Rejected(Rejection),
@@ -43,6 +45,18 @@ pub enum SiblingOutcome {
     Held(Vec<Effect>),
     /// The environment failed under it.
     Failed,
+}
+
+/// Which of two states, shown one after the other, is nearer the goal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preference {
+    /// The one that was shown first.
+    First,
+    /// The one that was shown second.
+    Second,
+    /// Neither.
+    Tie,
 }
 
 /// The whole input of one proposal or judgement.

@@ -13,6 +13,7 @@ mod browser_walks;
 mod cli;
 mod conformance;
 mod demo_shop;
+mod dfsdt;
 mod html;
 mod models;
 mod policies;

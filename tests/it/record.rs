@@ -11,10 +11,12 @@ use branchline::record::{
     Detail, Event, EventKind, ReadError, Reader, RecordError, Recorder, Redactor, ReplayError,
     RunManifest, StepDetail, replay,
 };
-use branchline::search::{Outcome, Proposed, Request, Scored, Start, Stepped, StopReason};
+use branchline::search::{
+    Compared, Outcome, Proposed, Request, Scored, Start, Stepped, StopReason,
+};
 use branchline::types::{
-    Action, Candidate, Cost, Digest, EdgeId, Effect, EffectKind, MicroUsd, NodeId, Rejection,
-    Restored, Rung, Seed, Snapshot, Step, Ticket, UnitF32,
+    Action, Candidate, Cost, Digest, EdgeId, Effect, EffectKind, MicroUsd, NodeId, Preference,
+    Rejection, Restored, Rung, Seed, Snapshot, Step, Ticket, UnitF32,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -124,6 +126,10 @@ fn every_kind() -> Vec<EventKind> {
             snapshot: snapshot.clone(),
             actions: digest,
         },
+        EventKind::Imported {
+            format: "toolbench".to_owned(),
+            source: digest,
+        },
         EventKind::Asked {
             ticket: Ticket(0),
             request: Request::Propose {
@@ -166,6 +172,7 @@ fn every_kind() -> Vec<EventKind> {
                 screenshot: None,
                 snapshot: Some(snapshot),
                 faults: vec!["died".to_owned()],
+                source: Some(digest),
             })),
         ),
         told(
@@ -189,6 +196,17 @@ fn every_kind() -> Vec<EventKind> {
                 unreadable: 1,
                 rationale: "so".to_owned(),
                 exchanges: Vec::new(),
+            },
+        ),
+        told(
+            Outcome::Compared(Compared {
+                preference: Some(Preference::Tie),
+                cost,
+            }),
+            Detail::Compare {
+                critic: "c".to_owned(),
+                rationale: "equal".to_owned(),
+                exchanges: vec![digest],
             },
         ),
         told(

@@ -10,11 +10,12 @@ use std::num::NonZeroU8;
 use std::ops::Add;
 
 use branchline::search::{
-    Ask, Budget, EdgeStatus, Order, Outcome, Proposed, Request, Scored, Search, SearchConfig,
-    Spent, Start, Stepped, StopReason, StrategyKind, TellError, Tree,
+    Ask, Budget, Compared, Compat, DfsdtOptions, EdgeStatus, Order, Outcome, Proposed, Request,
+    Scored, Search, SearchConfig, Spent, Start, Stepped, StopReason, StrategyKind, TellError, Tree,
 };
 use branchline::types::{
-    Action, Candidate, Cost, Digest, EdgeId, MicroUsd, NodeId, Rejection, Seed, Ticket, UnitF32,
+    Action, Candidate, Cost, Digest, EdgeId, MicroUsd, NodeId, Preference, Rejection, Seed, Ticket,
+    UnitF32,
 };
 use pathfinding::num_traits::Zero;
 use pathfinding::prelude::{bfs_reach, dijkstra};
@@ -117,6 +118,20 @@ impl World {
                     cost,
                 })
             }
+            Request::Compare { first, second } => {
+                let preference = match mix(&[
+                    self.seed,
+                    self.state(tree, first),
+                    self.state(tree, second),
+                ]) % 4
+                {
+                    0 => None,
+                    1 => Some(Preference::Tie),
+                    2 => Some(Preference::First),
+                    _ => Some(Preference::Second),
+                };
+                Outcome::Compared(Compared { preference, cost })
+            }
             Request::Judge { node } => {
                 let state = self.state(tree, node);
                 let value = match mix(&[self.seed, state, 2]) % 1100 {
@@ -203,7 +218,9 @@ fn drive(world: World, config: SearchConfig, picks: &[u8], stop_after: usize) ->
                     open.push((ticket, request));
                     match request {
                         Request::Step { .. } => asked.steps += 1,
-                        Request::Propose { .. } | Request::Judge { .. } => asked.orders += 1,
+                        Request::Propose { .. }
+                        | Request::Judge { .. }
+                        | Request::Compare { .. } => asked.orders += 1,
                     }
                 }
                 Ask::Wait => {
@@ -276,6 +293,7 @@ fn configs(order: Order) -> impl Strategy<Value = SearchConfig> {
         Just(StrategyKind::Greedy),
         Just(StrategyKind::BestOfN),
         Just(StrategyKind::BestFirst),
+        Just(StrategyKind::Dfsdt),
     ];
     let budgets = (limits(0..30), limits(0..20), limits(0..40), limits(0..900)).prop_map(
         |(steps, nodes, model_calls, tokens)| Budget {
@@ -287,7 +305,10 @@ fn configs(order: Order) -> impl Strategy<Value = SearchConfig> {
         },
     );
     let shape = (1..6u8, 0..6u16, 1..9u8, 300..1001u64, any::<u64>());
-    (strategies, budgets, shape).prop_map(move |(strategy, budget, shape)| {
+    let compat = prop_oneof![Just(None), Just(Some(Compat::Toolbench))];
+    let dfsdt =
+        (any::<bool>(), compat).prop_map(|(ranked, compat)| DfsdtOptions { ranked, compat });
+    (strategies, budgets, shape, dfsdt).prop_map(move |(strategy, budget, shape, dfsdt)| {
         let (branching, depth, in_flight, threshold, seed) = shape;
         SearchConfig {
             strategy,
@@ -298,6 +319,7 @@ fn configs(order: Order) -> impl Strategy<Value = SearchConfig> {
             in_flight: NonZeroU8::new(in_flight).unwrap(),
             order,
             seed: Seed(seed),
+            dfsdt,
         }
     })
 }
@@ -452,11 +474,16 @@ fn wrong_kinds(request: Request) -> Vec<Outcome> {
             cost,
         }),
         Outcome::Scored(Scored { value: None, cost }),
+        Outcome::Compared(Compared {
+            preference: None,
+            cost,
+        }),
     ];
     let right = match request {
         Request::Propose { .. } => 0,
         Request::Step { .. } => 1,
         Request::Judge { .. } => 2,
+        Request::Compare { .. } => 3,
     };
     let wrong = |(i, outcome)| (i != right).then_some(outcome);
     all.into_iter().enumerate().filter_map(wrong).collect()
@@ -528,6 +555,7 @@ impl Graph {
                         cost,
                     })
                 }
+                Request::Compare { .. } => unreachable!("best-first compares nothing"),
                 Request::Judge { node } => {
                     let at = state(node);
                     let value = if goal == Some(at) {

@@ -1,0 +1,264 @@
+//! Several independent calls as one action: divide, then aggregate.
+//!
+//! With [`LlmPolicyConfig::parallel`](super::LlmPolicyConfig::parallel) every proposed step is a
+//! *round*: one to [`MOST_CALLS`] calls, each with the calls that must be done before it. A round of
+//! one call is that call; a larger one is the action [`Action::BATCH`], so that the trajectory
+//! holds the whole graph and depth counts rounds. What may run at the same time is the
+//! environment's decision, not the model's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Map, Value, json};
+
+use super::wire;
+use crate::llm::prompt::line;
+use crate::types::{Action, ActionSpec, Observation};
+
+/// Most calls of one round.
+pub(super) const MOST_CALLS: u8 = 8;
+
+/// The field that holds the calls of a round.
+const CALLS: &str = "calls";
+/// The field that names a call.
+const ID: &str = "id";
+/// The field that names the calls before it.
+const AFTER: &str = "after";
+
+/// The schema of one round, from the variants of its calls.
+pub(super) fn schema(variants: Vec<Value>) -> Value {
+    let variants: Vec<Value> = variants
+        .into_iter()
+        .map(|mut variant| {
+            variant["properties"][ID] = json!({ "type": "string" });
+            variant["properties"][AFTER] =
+                json!({ "type": "array", "items": { "type": "string" } });
+            if let Some(required) = variant["required"].as_array_mut() {
+                required.extend([json!(ID), json!(AFTER)]);
+            }
+            variant
+        })
+        .collect();
+    json!({
+        "type": "object",
+        "properties": {
+            CALLS: {
+                "type": "array",
+                "items": { "anyOf": variants },
+                "minItems": 1,
+                "maxItems": MOST_CALLS,
+            },
+        },
+        "required": [CALLS],
+        "additionalProperties": false,
+    })
+}
+
+/// The action that a round comes to, or what is wrong with it. A bare action is a round of one.
+pub(super) fn action(
+    written: &Value,
+    actions: &[ActionSpec],
+    observation: &Observation,
+) -> Result<Action, String> {
+    let Some(calls) = written[CALLS].as_array() else {
+        return wire::action(written, actions, observation);
+    };
+    if calls.len() > usize::from(MOST_CALLS) {
+        return Err(format!(
+            "a round of {} calls: at most {MOST_CALLS} are possible",
+            calls.len()
+        ));
+    }
+    let mut read = Vec::new();
+    for (place, call) in calls.iter().enumerate() {
+        let id = match &call[ID] {
+            Value::String(id) if !id.trim().is_empty() => id.trim().to_owned(),
+            Value::Number(id) => id.to_string(),
+            _ => format!("call {}", place + 1),
+        };
+        let after: BTreeSet<String> = call[AFTER]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|name| match name {
+                Value::String(name) => Some(name.trim().to_owned()),
+                Value::Number(name) => Some(name.to_string()),
+                _ => None,
+            })
+            .collect();
+        read.push((id, after, wire::action(call, actions, observation)?));
+    }
+    match read.len() {
+        0 => return Err("a round without a call".to_owned()),
+        1 => return Ok(read.remove(0).2),
+        _ => {}
+    }
+    let ends = |call: &Action| {
+        let spec = actions.iter().find(|spec| spec.name == call.name);
+        spec.is_some_and(|spec| spec.terminal)
+    };
+    if let Some((.., call)) = read.iter().find(|(.., call)| ends(call)) {
+        return Err(format!(
+            "`{}` ends the task and must stand alone",
+            call.name
+        ));
+    }
+    // The model's own names for calls mean nothing: by place, equal rounds are equal actions.
+    let mut places = BTreeMap::new();
+    for (place, (id, ..)) in read.iter().enumerate() {
+        if places.insert(id.clone(), place).is_some() {
+            return Err(format!("two calls are named {:?}", line(id, 40)));
+        }
+    }
+    let mut before: Vec<BTreeSet<usize>> = Vec::new();
+    for (id, after, _) in &read {
+        let mut own = BTreeSet::new();
+        for name in after {
+            let Some(place) = places.get(name) else {
+                return Err(format!(
+                    "{:?} comes after {:?}, which is no call of this round",
+                    line(id, 40),
+                    line(name, 40)
+                ));
+            };
+            own.insert(*place);
+        }
+        before.push(own);
+    }
+    if let Some(place) = in_a_circle(&before) {
+        return Err(format!("{:?} waits for itself", line(&read[place].0, 40)));
+    }
+    let mut seen = BTreeSet::new();
+    let mut out = Vec::new();
+    for (place, (_, _, call)) in read.iter().enumerate() {
+        if !seen.insert(call.to_string()) {
+            return Err(format!(
+                "the same call twice: {}",
+                line(&call.to_string(), 80)
+            ));
+        }
+        let after: Vec<String> = before[place].iter().map(|place| name(*place)).collect();
+        out.push(json!({
+            "id": name(place),
+            "tool": call.name,
+            "arguments": call.arguments,
+            "after": after,
+        }));
+    }
+    Ok(Action {
+        name: Action::BATCH.to_owned(),
+        arguments: Map::from_iter([(CALLS.to_owned(), Value::Array(out))]),
+    })
+}
+
+/// `a`, `b`, …: a round has at most [`MOST_CALLS`].
+fn name(place: usize) -> String {
+    let letter = u8::try_from(place).map_or(b'z', |place| b'a' + place.min(25));
+    char::from(letter).to_string()
+}
+
+/// A call that can never run, if there is one.
+fn in_a_circle(before: &[BTreeSet<usize>]) -> Option<usize> {
+    let mut done = BTreeSet::new();
+    loop {
+        let ready = |place: &usize| !done.contains(place) && before[*place].is_subset(&done);
+        match (0..before.len()).find(ready) {
+            Some(place) => {
+                done.insert(place);
+            }
+            None => return (0..before.len()).find(|place| !done.contains(place)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(name: &str, terminal: bool) -> ActionSpec {
+        ActionSpec {
+            name: name.to_owned(),
+            description: String::new(),
+            parameters: json!({
+                "type": "object",
+                "properties": { "q": { "type": "string" } },
+                "required": ["q"],
+            }),
+            terminal,
+        }
+    }
+
+    fn read(written: &Value) -> Result<Action, String> {
+        let actions = [spec("find", false), spec("finish", true)];
+        let observation = Observation {
+            url: String::new(),
+            title: String::new(),
+            text: String::new(),
+            tokens: 0,
+            elements: Vec::new(),
+            omitted: crate::types::Omitted::default(),
+            tabs: Vec::new(),
+            notices: Vec::new(),
+            digest: crate::types::Digest::of("x"),
+            terminal: false,
+            screenshot: None,
+        };
+        action(written, &actions, &observation)
+    }
+
+    fn call(id: &str, q: &str, after: &[&str]) -> Value {
+        json!({ "id": id, "action": "find", "q": q, "after": after })
+    }
+
+    #[test]
+    fn a_round_becomes_a_batch_with_its_graph_and_one_call_stays_itself() {
+        let round = json!({ "calls": [call("x", "mug", &[]), call("y", "pot", &["x"])] });
+        let batch = read(&round).unwrap();
+        let expected = json!({ "calls": [
+            { "id": "a", "tool": "find", "arguments": { "q": "mug" }, "after": [] },
+            { "id": "b", "tool": "find", "arguments": { "q": "pot" }, "after": ["a"] },
+        ]});
+        assert_eq!(batch, Action::new("batch", expected));
+        let other_names = json!({ "calls": [call("1", "mug", &[]), call("2", "pot", &["1"])] });
+        assert_eq!(read(&other_names).unwrap(), batch);
+        let mug = Action::new("find", json!({ "q": "mug" }));
+        assert_eq!(
+            read(&json!({ "calls": [call("x", "mug", &[])] })),
+            Ok(mug.clone())
+        );
+        assert_eq!(read(&json!({ "action": "find", "q": "mug" })), Ok(mug));
+    }
+
+    #[test]
+    fn rounds_that_cannot_be_are_refused_with_the_reason() {
+        let refused = |calls: Value| read(&json!({ "calls": calls })).unwrap_err();
+        let end = json!({ "id": "e", "action": "finish", "q": "done", "after": [] });
+        assert_eq!(
+            refused(json!([call("x", "mug", &[]), end])),
+            "`finish` ends the task and must stand alone"
+        );
+        assert_eq!(
+            refused(json!([call("x", "mug", &["y"]), call("y", "pot", &["x"])])),
+            "\"x\" waits for itself"
+        );
+        assert_eq!(
+            refused(json!([call("x", "mug", &[]), call("x", "pot", &[])])),
+            "two calls are named \"x\""
+        );
+        assert_eq!(
+            refused(json!([call("x", "mug", &["z"]), call("y", "pot", &[])])),
+            "\"x\" comes after \"z\", which is no call of this round"
+        );
+        assert_eq!(
+            refused(json!([call("x", "mug", &[]), call("y", "mug", &[])])),
+            "the same call twice: find(q: \"mug\")"
+        );
+        assert_eq!(refused(json!([])), "a round without a call");
+        let nine: Vec<Value> = (0..9)
+            .map(|i| call(&i.to_string(), &i.to_string(), &[]))
+            .collect();
+        assert_eq!(
+            refused(json!(nine)),
+            "a round of 9 calls: at most 8 are possible"
+        );
+    }
+}
