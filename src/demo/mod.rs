@@ -14,12 +14,16 @@
 //! * Every form carries the session's CSRF token; no request, however broken, gets anything but
 //!   a page.
 //!
+//! `/api` offers the same shop to programs: REST, described by OpenAPI 3.1 (`/api/openapi.json`).
+//!
 //! There are dead ends on purpose: a deal that is sold out, a promotion that leads in circles, a
 //! category whose lantern is the wrong one, a search whose synonyms put the wrong product first,
 //! a checkout that refuses some combinations, a configurator whose first choice limits the next.
 
+mod api;
 mod html;
 mod layout;
+mod order;
 mod pages;
 mod picture;
 mod seed;

@@ -19,7 +19,7 @@ use rusqlite::{Connection, InterruptHandle};
 
 use super::html::encode;
 use super::visit::{Answer, Refusal, Reply, Session, Visit};
-use super::{layout, pages, seed};
+use super::{api, layout, pages, seed};
 
 /// The name of the session cookie.
 const SESSION_COOKIE: &str = "hearth_session";
@@ -150,6 +150,7 @@ pub(super) fn router(shop: Arc<Shop>) -> Router {
             "/favicon.ico",
             asset("image/svg+xml", include_str!("assets/icon.svg")),
         )
+        .merge(api::routes())
         .fallback(
             |State(shop): State<Arc<Shop>>, request: Request| async move {
                 bare(&shop, &request, no_such_page)

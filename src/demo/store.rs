@@ -197,6 +197,15 @@ pub(super) fn subtotal(lines: &[CartLine]) -> Cents {
     Cents(lines.iter().map(|line| line.cents.0 * line.qty).sum())
 }
 
+/// What a line is called, with its choices.
+pub(super) fn line_name(name: &str, label: &str, note: &str) -> String {
+    [name, label, note]
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 /// The most of one thing that a cart takes.
 pub(super) const MOST: i64 = 99;
 

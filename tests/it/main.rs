@@ -12,6 +12,7 @@ mod browser_effects;
 mod browser_walks;
 mod cli;
 mod conformance;
+mod demo_api;
 mod demo_shop;
 mod dfsdt;
 mod html;

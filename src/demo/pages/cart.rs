@@ -8,7 +8,7 @@ use crate::demo::html::{Html, html};
 use crate::demo::layout::{alert, csrf, done};
 use crate::demo::picture::picture;
 use crate::demo::seed::CUSTOM_LAMP;
-use crate::demo::store::{self, CartLine, Cents, MOST};
+use crate::demo::store::{self, CartLine, Cents, MOST, line_name};
 use crate::demo::visit::{Answer, Refusal, Reply, Visit, number};
 
 /// `GET /cart`
@@ -40,15 +40,6 @@ fn show(visit: &Visit<'_>, status: StatusCode, said: Option<&Html>) -> Answer {
     };
     let body = html!("<h1>Your cart</h1>{}{}", said, inside);
     Reply::page_with(status, "Your cart", body)
-}
-
-/// What a line is called, with its choices.
-pub(super) fn line_name(name: &str, label: &str, note: &str) -> String {
-    [name, label, note]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect::<Vec<_>>()
-        .join(", ")
 }
 
 fn row(visit: &Visit<'_>, line: &CartLine) -> Html {

@@ -1,55 +1,30 @@
 //! From the cart to an order: one form, one look at it, one button.
 
 use axum::http::StatusCode;
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
-use super::cart::line_name;
 use crate::demo::html::{Html, html};
 use crate::demo::layout::{alert, csrf, field, sum_row};
-use crate::demo::store::{self, CartLine, Cents, long_day};
+use crate::demo::order::{self, Draft};
+use crate::demo::store::{self, CartLine, Cents, line_name};
 use crate::demo::visit::{Answer, Refusal, Reply, User, Visit, number};
 
-/// Where it goes, how, and with which voucher.
-#[derive(Debug, Clone, Default)]
-struct Draft {
-    name: String,
-    street: String,
-    postcode: String,
-    city: String,
-    country: String,
-    shipping: String,
-    coupon: String,
-}
-
-impl Draft {
-    fn of_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        Ok(Self {
-            name: row.get(0)?,
-            street: row.get(1)?,
-            postcode: row.get(2)?,
-            city: row.get(3)?,
-            country: row.get(4)?,
-            shipping: row.get(5)?,
-            coupon: row.get(6)?,
-        })
-    }
-
-    fn of_form(visit: &Visit<'_>) -> Self {
-        let get = |name: &str| visit.field(name).chars().take(120).collect();
-        Self {
-            name: get("name"),
-            street: get("street"),
-            postcode: get("postcode"),
-            city: get("city"),
-            country: get("country"),
-            shipping: get("shipping"),
-            coupon: visit
-                .field("coupon")
-                .chars()
-                .take(40)
-                .collect::<String>()
-                .to_uppercase(),
-        }
+/// What the form says.
+fn draft_of_form(visit: &Visit<'_>) -> Draft {
+    let get = |name: &str| visit.field(name).chars().take(120).collect();
+    Draft {
+        name: get("name"),
+        street: get("street"),
+        postcode: get("postcode"),
+        city: get("city"),
+        country: get("country"),
+        shipping: get("shipping"),
+        coupon: visit
+            .field("coupon")
+            .chars()
+            .take(40)
+            .collect::<String>()
+            .to_uppercase(),
     }
 }
 
@@ -63,138 +38,6 @@ fn saved(visit: &Visit<'_>) -> rusqlite::Result<Option<Draft>> {
         )?
         .query_row([&visit.session.id], Draft::of_row)
         .optional()
-}
-
-/// A way to send things.
-struct Shipping {
-    code: String,
-    name: String,
-    promise: String,
-    cents: Cents,
-    max_grams: i64,
-    bulky: bool,
-    coupons: bool,
-}
-
-fn shippings(visit: &Visit<'_>) -> rusqlite::Result<Vec<Shipping>> {
-    visit
-        .db
-        .prepare_cached(
-            "select code, name, promise, cents, max_grams, bulky, coupons from shipping
-             order by position",
-        )?
-        .query_map([], |row| {
-            Ok(Shipping {
-                code: row.get(0)?,
-                name: row.get(1)?,
-                promise: row.get(2)?,
-                cents: Cents(row.get(3)?),
-                max_grams: row.get(4)?,
-                bulky: row.get(5)?,
-                coupons: row.get(6)?,
-            })
-        })?
-        .collect()
-}
-
-/// A draft that can become an order, with its sums.
-struct Offer {
-    shipping: Shipping,
-    subtotal: Cents,
-    discount: Cents,
-    total: Cents,
-}
-
-/// Checks a draft against the cart: what it would cost, or what is in the way.
-fn offer(
-    visit: &Visit<'_>,
-    draft: &Draft,
-    lines: &[CartLine],
-) -> rusqlite::Result<Result<Offer, String>> {
-    let address = [
-        ("name", &draft.name),
-        ("street", &draft.street),
-        ("postcode", &draft.postcode),
-        ("city", &draft.city),
-        ("country", &draft.country),
-    ];
-    if let Some((missing, _)) = address.iter().find(|(_, value)| value.is_empty()) {
-        return Ok(Err(format!("Please complete the address: {missing}.")));
-    }
-    let Some(shipping) = shippings(visit)?
-        .into_iter()
-        .find(|shipping| shipping.code == draft.shipping)
-    else {
-        return Ok(Err("Please choose how we shall send it.".to_owned()));
-    };
-    if let Some(line) = lines.iter().find(|line| line.bulky && !shipping.bulky) {
-        return Ok(Err(format!(
-            "{} does not take oversize pieces ({}). Please choose another way.",
-            shipping.name, line.name
-        )));
-    }
-    let grams: i64 = lines.iter().map(|line| line.grams * line.qty).sum();
-    if grams > shipping.max_grams {
-        return Ok(Err(format!(
-            "{} takes at most {} kg, and your cart weighs {}.{} kg. Please choose another way.",
-            shipping.name,
-            shipping.max_grams / 1000,
-            grams / 1000,
-            grams % 1000 / 100,
-        )));
-    }
-    if let Some(line) = lines.iter().find(|line| line.qty > line.stock) {
-        return Ok(Err(format!(
-            "We have only {} of {} left.",
-            line.stock,
-            line_name(&line.name, &line.label, &line.note)
-        )));
-    }
-    let percent = match coupon(visit, draft, &shipping)? {
-        Ok(percent) => percent,
-        Err(why) => return Ok(Err(why)),
-    };
-    let subtotal = store::subtotal(lines);
-    let discount = Cents(subtotal.0 * percent / 100);
-    Ok(Ok(Offer {
-        total: Cents(subtotal.0 - discount.0 + shipping.cents.0),
-        shipping,
-        subtotal,
-        discount,
-    }))
-}
-
-/// What a voucher takes off, in percent.
-fn coupon(
-    visit: &Visit<'_>,
-    draft: &Draft,
-    shipping: &Shipping,
-) -> rusqlite::Result<Result<i64, String>> {
-    if draft.coupon.is_empty() {
-        return Ok(Ok(0));
-    }
-    let known: Option<(i64, String)> = visit
-        .db
-        .prepare_cached("select percent, valid_until from coupons where code = ?1")?
-        .query_row([&draft.coupon], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((percent, until)) = known else {
-        return Ok(Err(format!("There is no voucher code {}.", draft.coupon)));
-    };
-    if until < store::today(visit.db)? {
-        return Ok(Err(format!(
-            "The voucher code {} ended on {}.",
-            draft.coupon,
-            long_day(&until)
-        )));
-    }
-    if !shipping.coupons {
-        return Ok(Err(format!(
-            "Voucher codes cannot be combined with {}. Please choose another way or leave the code out.",
-            shipping.name
-        )));
-    }
-    Ok(Ok(percent))
 }
 
 /// The customer and what is in the cart; an empty one leads back to it.
@@ -229,7 +72,7 @@ fn form(
     lines: &[CartLine],
     why: Option<&str>,
 ) -> Answer {
-    let ways: Html = shippings(visit)?
+    let ways: Html = order::shippings(visit.db)?
         .iter()
         .map(|way| {
             html!(
@@ -288,8 +131,8 @@ pub(in crate::demo) fn post_checkout(visit: &mut Visit<'_>) -> Answer {
     if lines.is_empty() {
         return Reply::see_other("/cart");
     }
-    let draft = Draft::of_form(visit);
-    if let Err(why) = offer(visit, &draft, &lines)? {
+    let draft = draft_of_form(visit);
+    if let Err(why) = order::offer(visit.db, &draft, &lines)? {
         return form(
             visit,
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -320,7 +163,7 @@ pub(in crate::demo) fn confirm(visit: &mut Visit<'_>) -> Answer {
     let Some(draft) = saved(visit)?.filter(|_| !lines.is_empty()) else {
         return Reply::see_other("/checkout");
     };
-    let offer = match offer(visit, &draft, &lines)? {
+    let offer = match order::offer(visit.db, &draft, &lines)? {
         Ok(offer) => offer,
         Err(why) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
@@ -359,59 +202,15 @@ pub(in crate::demo) fn place_order(visit: &mut Visit<'_>) -> Answer {
     let Some(draft) = saved(visit)?.filter(|_| !lines.is_empty()) else {
         return Reply::see_other("/checkout");
     };
-    let offer = match offer(visit, &draft, &lines)? {
+    let offer = match order::offer(visit.db, &draft, &lines)? {
         Ok(offer) => offer,
         Err(why) => {
             let status = StatusCode::UNPROCESSABLE_ENTITY;
             return form(visit, status, &draft, &lines, Some(&why));
         }
     };
-    let id = visit
-        .db
-        .prepare_cached(
-            "insert into orders (user_id, day, status, name, street, postcode, city, country,
-                                 shipping, coupon, subtotal, discount, postage, total)
-             values (?1, ?2, 'Received', ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .insert(params![
-            user.id,
-            store::today(visit.db)?,
-            draft.name,
-            draft.street,
-            draft.postcode,
-            draft.city,
-            draft.country,
-            draft.shipping,
-            draft.coupon,
-            offer.subtotal.0,
-            offer.discount.0,
-            offer.shipping.cents.0,
-            offer.total.0,
-        ])?;
-    for line in &lines {
-        visit
-            .db
-            .prepare_cached(
-                "insert into order_lines (order_id, product_id, variant, note, qty, cents)
-                 values (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                id,
-                line.product,
-                line.label,
-                line.note,
-                line.qty,
-                line.cents.0
-            ])?;
-        visit
-            .db
-            .prepare_cached("update variants set stock = max(0, stock - ?1) where id = ?2")?
-            .execute(params![line.qty, line.variant])?;
-    }
-    visit
-        .db
-        .prepare_cached("delete from cart_lines where owner = ?1")?
-        .execute([visit.owner()])?;
+    let owner = visit.owner();
+    let id = order::place(visit.db, user.id, &owner, &draft, &offer, &lines)?;
     visit
         .db
         .prepare_cached("delete from drafts where session_id = ?1")?

@@ -2,9 +2,9 @@
 
 use rusqlite::OptionalExtension;
 
-use super::cart::line_name;
 use crate::demo::html::{Html, html};
 use crate::demo::layout::{crumbs, sum_row};
+use crate::demo::store::line_name;
 use crate::demo::store::{Cents, long_day};
 use crate::demo::visit::{Answer, Refusal, Reply, Visit, number};
 
