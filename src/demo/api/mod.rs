@@ -143,6 +143,10 @@ fn found<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     pair.map(|(_, value)| value.as_str())
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "the last word of functions that can fail"
+)]
 fn ok(value: Value) -> Answer {
     Ok((StatusCode::OK, value))
 }
