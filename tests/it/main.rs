@@ -25,3 +25,4 @@ mod search_properties;
 mod state_machine;
 mod support;
 mod tasks;
+mod tools_http;

@@ -122,9 +122,9 @@ impl HttpSource {
         })?;
         let mut secrets: Vec<String> = Vec::new();
         match &config.credentials {
-            Some(Credentials::Header(_, value)) => {
-                secrets.push(value.clone());
-                secrets.extend(value.split_once(' ').map(|(_, token)| token.to_owned()));
+            Some(Credentials::Header(name, value)) => {
+                // The scheme (`Bearer`) is no secret.
+                secrets.push(value[scheme(name, value).len()..].to_owned());
             }
             Some(Credentials::Query(_, value)) => secrets.push(value.clone()),
             Some(Credentials::Client { secret, .. }) => secrets.push(secret.clone()),
@@ -318,6 +318,14 @@ fn forbidden(tool: &Tool, reason: String) -> CallError {
     }
 }
 
+/// `Bearer ` of an `Authorization` header; empty for others.
+fn scheme<'a>(name: &HeaderName, value: &'a str) -> &'a str {
+    match value.split_once(' ') {
+        Some((scheme, _)) if *name == AUTHORIZATION => &value[..=scheme.len()],
+        _ => "",
+    }
+}
+
 /// How a tool is called, if it is one of ours.
 fn plan(tool: &Tool) -> Result<&Plan, Rejection> {
     match &tool.binding {
@@ -350,8 +358,9 @@ impl HttpSession {
             headers.push(("cookie".to_owned(), request.cookies.join("; ")));
         }
         match &self.shared.credentials {
-            Some(Credentials::Header(name, _)) => {
-                headers.push((name.as_str().to_owned(), HIDDEN.to_owned()));
+            Some(Credentials::Header(name, value)) => {
+                let shown = format!("{}{HIDDEN}", scheme(name, value));
+                headers.push((name.as_str().to_owned(), shown));
             }
             Some(Credentials::Query(name, _)) => {
                 url.query_pairs_mut().append_pair(name, HIDDEN);
