@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::app::{print, say};
 use super::{CliError, Exit};
 use crate::context::Cx;
+use crate::env::tools::http::BodyShape;
 use crate::env::tools::openapi::{Census, Document, Options, Version, census, convert};
 use crate::env::tools::registry::{Loaded, Registry, RegistryError};
 use crate::env::tools::{Access, Binding, CallError, Reply, Tool, cut, strict};
@@ -303,11 +304,12 @@ async fn show(args: &ShowArgs, cx: &Cx) -> Result<Exit, CliError> {
         let star = if required(name) { "*" } else { " " };
         let words = schema["description"].as_str().unwrap_or_default();
         let place = place(&tool, name);
-        print(&format!(
+        let text = format!(
             "  {star} {name}: {}  [{place}]  {}",
             kind(schema),
             line(words, 100)
-        ));
+        );
+        print(text.trim_end());
     }
     for note in &tool.notes {
         print(&format!("\nnote: {note}"));
@@ -359,6 +361,13 @@ fn place(tool: &Tool, argument: &str) -> String {
                 format!("{place} {}", line(&slot.name, 60))
             };
         }
+    }
+    let shape = plan.body.as_ref().map(|body| &body.shape);
+    if let Some(BodyShape::Properties { fields, .. }) = shape
+        && let Some(field) = fields.iter().find(|field| field.argument == argument)
+        && field.name != argument
+    {
+        return format!("body {}", line(&field.name, 60));
     }
     "body".to_owned()
 }

@@ -508,3 +508,58 @@ fn browser_search_with_recorded_replies_gives_the_same_tree_every_time() {
     assert_eq!(first["uncommitted"], serde_json::Value::Null, "{first}");
     assert_eq!(first["tree_digest"], report()["tree_digest"]);
 }
+
+#[test]
+fn tools_are_listed_shown_held_and_checked() {
+    let here = Here::new();
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tools/pets-2.0.json");
+    std::fs::copy(document, here.path("pets.json")).unwrap();
+    let list = here.run(&["tools", "list", "pets.json"]);
+    assert_eq!(list.code, Some(0));
+    insta::assert_snapshot!(list.out);
+    let show = here.run(&["tools", "show", "pets.json", "update_pet"]);
+    insta::assert_snapshot!(show.out);
+    let dry = here.run(&[
+        "tools",
+        "call",
+        "pets.json",
+        "add_pet",
+        "--arg",
+        "name=Rex",
+        "--arg",
+        "age=3",
+        "--dry-run",
+    ]);
+    assert_eq!(dry.code, Some(0));
+    insta::assert_snapshot!(dry.out);
+    let held = here.run(&["tools", "call", "pets.json", "add_pet", r#"{"name":"Rex"}"#]);
+    assert_eq!(held.code, Some(1));
+    assert!(held.err.contains("--write sends it"), "{}", held.err);
+    let rejected = here.run(&["tools", "call", "pets.json", "add_pet", r#"{"nmae":"Rex"}"#]);
+    assert_eq!(rejected.code, Some(2));
+    assert!(rejected.err.contains("add_pet"), "{}", rejected.err);
+    let unknown = here.run(&["tools", "show", "pets.json", "add_pets"]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(unknown.err.contains("nearest: add_pet"), "{}", unknown.err);
+    let check = here.run(&["tools", "check", "pets.json", "--json"]);
+    assert_eq!(check.code, Some(0));
+    let check: serde_json::Value = serde_json::from_str(&check.out).unwrap();
+    assert_eq!(check["totals"]["tools"], 4);
+    assert_eq!(check["totals"]["parameters"], 10);
+    assert_eq!(check["totals"]["lost"], 0);
+    std::fs::write(here.path("broken.json"), "{\"openapi\": \"3.0.0\", ").unwrap();
+    let broken = here.run(&["tools", "check", "broken.json", "pets.json"]);
+    assert_eq!(broken.code, Some(1));
+    assert!(
+        broken
+            .out
+            .contains("broken.json: the document is no JSON: "),
+        "{}",
+        broken.out
+    );
+    assert!(
+        broken
+            .out
+            .contains("1 of 2 loaded, 1 with a fault of their own, 0 panics")
+    );
+}
