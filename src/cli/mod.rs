@@ -23,6 +23,7 @@ mod models;
 mod replay;
 mod run;
 mod tools;
+mod tools_find;
 
 pub use app::main;
 pub use error::{CliError, Exit};

@@ -26,6 +26,7 @@ const PRINTED: usize = 16_384;
 ///
 ///   branchline tools list petstore.yaml
 ///   branchline tools show petstore.yaml get_pet_by_id
+///   branchline tools search petstore.yaml "find animals that are for sale"
 ///   branchline tools call petstore.yaml get_pet_by_id '{"petId": 7}' --dry-run
 ///   branchline tools call tools/pets.toml add_pet --arg name=Rex --write
 ///   branchline tools check tools/ documents/
@@ -53,6 +54,10 @@ enum ToolsCommand {
     List(ListArgs),
     /// Show one tool: its arguments, where each goes, what was changed.
     Show(ShowArgs),
+    /// Find tools by what they do, in any words.
+    Search(super::tools_find::SearchArgs),
+    /// Build the index of tools and measure it: time, memory and, with known answers, quality.
+    Index(super::tools_find::IndexArgs),
     /// Call a tool once, or show the exact request with --dry-run.
     Call(CallArgs),
     /// Load everything and report faults, notes and what became of every parameter.
@@ -132,6 +137,8 @@ pub(super) async fn tools(args: ToolsArgs, cx: &Cx) -> Result<Exit, CliError> {
     match args.command {
         ToolsCommand::List(args) => list(&args, cx).await,
         ToolsCommand::Show(args) => show(&args, cx).await,
+        ToolsCommand::Search(args) => super::tools_find::search(&args, cx).await,
+        ToolsCommand::Index(args) => super::tools_find::index(&args, cx).await,
         ToolsCommand::Call(args) => call(&args, cx).await,
         ToolsCommand::Check(args) => check(&args, cx).await,
     }
@@ -242,7 +249,7 @@ async fn list(args: &ListArgs, cx: &Cx) -> Result<Exit, CliError> {
 }
 
 /// One line of text from outside: without control characters, cut.
-fn line(text: &str, most: usize) -> String {
+pub(super) fn line(text: &str, most: usize) -> String {
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
@@ -648,7 +655,7 @@ fn report(checked: &Checked, brief: bool) {
     }
 }
 
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
+pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !path.is_dir() {
         std::fs::metadata(path)?;
         files.push(path.to_owned());

@@ -1,0 +1,324 @@
+//! `branchline tools search` and `branchline tools index`: finding tools, and how well and how fast.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::app::{print, say};
+use super::tools::{collect, line};
+use super::{CliError, Exit};
+use crate::context::Cx;
+use crate::env::tools::Tool;
+use crate::env::tools::openapi::{Document, Options, convert};
+use crate::env::tools::registry::Registry;
+use crate::llm::{OpenAi, OpenAiConfig};
+use crate::retrieval::measure::{Quality, QuerySet};
+use crate::retrieval::{Entry, FindError, Finder, IndexError};
+
+/// An embeddings endpoint, beside the words.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Vectors")]
+pub(super) struct EmbedArgs {
+    /// Name of an embedding model: rank by its vectors as well, fused with the words.
+    #[arg(long = "embed-model", id = "embed-model", value_name = "NAME")]
+    pub model: Option<String>,
+    /// Its OpenAI-compatible endpoint, with or without /v1.
+    #[arg(
+        long = "embed-url",
+        id = "embed-url",
+        value_name = "URL",
+        default_value = "https://api.openai.com/v1"
+    )]
+    pub url: String,
+    /// The environment variable that holds its key.
+    #[arg(
+        long = "embed-key-env",
+        id = "embed-key-env",
+        value_name = "VAR",
+        default_value = "OPENAI_API_KEY"
+    )]
+    pub key_env: String,
+}
+
+impl EmbedArgs {
+    /// A finder over these entries, with vectors if a model is named.
+    pub(super) async fn finder(&self, entries: &[Entry], cx: &Cx) -> Result<Finder, CliError> {
+        let finder = Finder::lexical(entries)?;
+        let Some(model) = &self.model else {
+            return Ok(finder);
+        };
+        let model = OpenAi::new(OpenAiConfig {
+            base_url: self.url.clone(),
+            model: model.clone(),
+            key_env: self.key_env.clone(),
+            ..OpenAiConfig::default()
+        })
+        .map_err(|error| CliError::new(Exit::Usage, error))?;
+        Ok(finder.with_vectors(entries, Arc::new(model), cx).await?)
+    }
+}
+
+impl From<IndexError> for CliError {
+    fn from(error: IndexError) -> Self {
+        Self::new(Exit::Environment, error)
+    }
+}
+
+impl From<FindError> for CliError {
+    fn from(error: FindError) -> Self {
+        let exit = match error {
+            FindError::Index(_) => Exit::Environment,
+            FindError::Embed(_) => Exit::Provider,
+        };
+        Self::new(exit, error)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SearchArgs {
+    /// Registry file, directory of registries, or `OpenAPI` document (file or URL).
+    registry: String,
+    /// What you want to do, in any words.
+    query: String,
+    /// Most tools.
+    #[arg(short = 'k', long, value_name = "N", default_value_t = 10)]
+    top_k: usize,
+    /// One JSON object per line.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    embed: EmbedArgs,
+}
+
+/// `branchline tools search`.
+pub(super) async fn search(args: &SearchArgs, cx: &Cx) -> Result<Exit, CliError> {
+    let tools = Registry::open(&args.registry, cx).await?.tools();
+    let entries: Vec<Entry> = tools.iter().map(|tool| Entry::of(tool)).collect();
+    let finder = args.embed.finder(&entries, cx).await?;
+    let hits = finder.find(&args.query, args.top_k, cx).await?;
+    if hits.is_empty() && !args.json {
+        say(&format!(
+            "none of {} tools shares a word with it",
+            tools.len()
+        ));
+    }
+    for (rank, hit) in (1..).zip(&hits) {
+        let tool = &tools[hit.tool];
+        if args.json {
+            let found = json!({ "rank": rank, "score": hit.score, "tool": tool.name, "source": tool.source });
+            print(&found.to_string());
+        } else {
+            print(&format!(
+                "{rank:3}  {:6.2}  {:40}  {}",
+                hit.score,
+                tool.name,
+                line(&tool.summary, 80)
+            ));
+        }
+    }
+    Ok(if hits.is_empty() {
+        Exit::NotSolved
+    } else {
+        Exit::Done
+    })
+}
+
+#[derive(Debug, Args)]
+pub(super) struct IndexArgs {
+    /// Registries, OpenAPI documents, or directories of either, to be indexed.
+    targets: Vec<PathBuf>,
+    /// ToolBench query files with known answers: their operations are indexed together, and each file
+    /// is ranked and scored.
+    #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "targets")]
+    queries: Vec<PathBuf>,
+    /// Stop after so many operations.
+    #[arg(long, value_name = "N")]
+    most: Option<usize>,
+    /// Repetitions of every query, for its time.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    runs: usize,
+    #[command(flatten)]
+    embed: EmbedArgs,
+}
+
+/// `branchline tools index`.
+pub(super) async fn index(args: &IndexArgs, cx: &Cx) -> Result<Exit, CliError> {
+    let texts = read(&args.queries)?;
+    if !args.targets.is_empty() {
+        let tools = load(args, cx).await?;
+        let entries: Vec<Entry> = tools.iter().map(|tool| Entry::of(tool)).collect();
+        drop(tools);
+        let finder = built(&entries, args, cx).await?;
+        // Real questions if there are some, else what the tools say of themselves.
+        let mut queries: Vec<String> = Vec::new();
+        for text in &texts {
+            let mut set = QuerySet::default();
+            set.add(text, true)
+                .map_err(|e| CliError::new(Exit::Usage, e))?;
+            queries.extend(set.queries.into_iter().map(|(query, _)| query));
+        }
+        if queries.is_empty() {
+            let step = (entries.len() / 500).max(1);
+            let own = entries.iter().step_by(step);
+            queries = own.map(|entry| first_line(&entry.text)).collect();
+        }
+        timed(&finder, &queries, args.runs, cx).await?;
+        return Ok(Exit::Done);
+    }
+    let mut whole = QuerySet::default();
+    for text in &texts {
+        whole
+            .add(text, false)
+            .map_err(|e| CliError::new(Exit::Usage, e))?;
+    }
+    let finder = built(&whole.entries, args, cx).await?;
+    let mut queries = Vec::new();
+    for (file, text) in args.queries.iter().zip(&texts) {
+        let mut set = QuerySet::default();
+        for other in &texts {
+            // The same corpus in the same order; only this file's queries are asked.
+            set.add(other, std::ptr::eq(other, text))
+                .map_err(|e| CliError::new(Exit::Usage, e))?;
+        }
+        let mut quality = Quality::default();
+        for (query, right) in &set.queries {
+            let hits = finder.find(query, 10, cx).await?;
+            let ranking: Vec<usize> = hits.iter().map(|hit| hit.tool).collect();
+            quality.add(&ranking, right);
+        }
+        let Quality {
+            queries: count,
+            ndcg1,
+            ndcg5,
+            recall10,
+        } = quality;
+        print(&format!(
+            "{}: {count} queries, NDCG@1 {ndcg1:.3}, NDCG@5 {ndcg5:.3}, recall@10 {recall10:.3}",
+            file.display()
+        ));
+        queries.extend(set.queries.into_iter().map(|(query, _)| query));
+    }
+    timed(&finder, &queries, args.runs, cx).await?;
+    Ok(Exit::Done)
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn read(files: &[PathBuf]) -> Result<Vec<String>, CliError> {
+    let text = |file: &PathBuf| {
+        std::fs::read_to_string(file).map_err(|error| {
+            CliError::new(
+                Exit::Usage,
+                format!("cannot read {}: {error}", file.display()),
+            )
+        })
+    };
+    files.iter().map(text).collect()
+}
+
+/// The tools of everything that loads; what does not is said.
+async fn load(args: &IndexArgs, cx: &Cx) -> Result<Vec<Arc<Tool>>, CliError> {
+    let mut files = Vec::new();
+    for target in &args.targets {
+        collect(target, &mut files).map_err(|error| {
+            let what = format!("cannot read {}: {error}", target.display());
+            CliError::new(Exit::Usage, what)
+        })?;
+    }
+    let begun = Instant::now();
+    let (mut tools, mut loaded): (Vec<Arc<Tool>>, usize) = (Vec::new(), 0);
+    for file in &files {
+        if args.most.is_some_and(|most| tools.len() >= most) {
+            break;
+        }
+        let name = file.display().to_string();
+        if file.extension().is_some_and(|end| end == "toml") {
+            tools.extend(Registry::open(&name, cx).await?.tools());
+            loaded += 1;
+            continue;
+        }
+        let parsed = std::fs::read(file)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| Document::parse(&bytes).map_err(|error| error.to_string()));
+        match parsed {
+            Ok(document) => {
+                let options = Options {
+                    source: document.title().to_owned(),
+                    ..Options::default()
+                };
+                tools.extend(convert(&document, &options).tools.into_iter().map(Arc::new));
+                loaded += 1;
+            }
+            Err(error) => say(&format!("{name}: left out: {error}")),
+        }
+    }
+    if let Some(most) = args.most {
+        tools.truncate(most);
+    }
+    print(&format!(
+        "{} operations of {loaded} documents and registries, read in {:.1} s",
+        tools.len(),
+        begun.elapsed().as_secs_f64()
+    ));
+    Ok(tools)
+}
+
+/// Builds, and says what it took.
+async fn built(entries: &[Entry], args: &IndexArgs, cx: &Cx) -> Result<Finder, CliError> {
+    let before = resident();
+    let begun = Instant::now();
+    let finder = args.embed.finder(entries, cx).await?;
+    let took = begun.elapsed();
+    let memory = match (before, resident()) {
+        (Some(before), Some(after)) => {
+            format!(", {} MB more memory", after.saturating_sub(before) / 1024)
+        }
+        _ => String::new(),
+    };
+    print(&format!(
+        "index of {} operations: built in {:.2} s{memory}",
+        finder.len(),
+        took.as_secs_f64()
+    ));
+    Ok(finder)
+}
+
+/// Resident memory of this process in KiB, where the system says.
+fn resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Asks every query `runs` times and prints how long one took.
+async fn timed(finder: &Finder, queries: &[String], runs: usize, cx: &Cx) -> Result<(), CliError> {
+    let mut times: Vec<Duration> = Vec::new();
+    for _ in 0..runs.max(1) {
+        for query in queries {
+            if cx.is_cancelled() {
+                return Ok(());
+            }
+            let begun = Instant::now();
+            finder.find(query, 10, cx).await?;
+            times.push(begun.elapsed());
+        }
+    }
+    times.sort();
+    let at = |permille: usize| {
+        let place = (times.len() * permille / 1000).min(times.len().saturating_sub(1));
+        times.get(place).map_or(0.0, |t| t.as_secs_f64() * 1000.0)
+    };
+    print(&format!(
+        "query: p50 {:.2} ms, p99 {:.2} ms, slowest {:.2} ms (n {})",
+        at(500),
+        at(990),
+        at(1000),
+        times.len()
+    ));
+    Ok(())
+}
