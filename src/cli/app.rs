@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, Exit, bench, demo, doctor, fetch, replay, run, tools};
+use super::{CliError, Exit, bench, demo, doctor, fetch, import, replay, run, tools};
 use crate::context::Cx;
 
 /// Tree search for web agents, in a real browser: act, take it back, prove it.
@@ -46,6 +46,8 @@ enum Command {
     Run(run::RunArgs),
     /// Watch a search work in the built-in shop; installs a browser if there is none.
     Demo(demo::DemoArgs),
+    /// Make runs of other programs' search trees: they replay and report like ours.
+    Import(import::ImportArgs),
     /// Rebuild a run's tree from its log alone; fails if it differs from the recorded one.
     Replay(replay::ReplayArgs),
     /// Get benchmark pages.
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         match cli.command {
             Command::Run(args) => run::run(args, &cx).await,
             Command::Demo(args) => demo::demo(args, &cx).await,
+            Command::Import(args) => import::import(&args),
             Command::Replay(args) => replay::replay(&args),
             Command::Fetch(FetchArgs {
                 what: Fetchable::Miniwob,

@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod error;
 pub mod fetch;
+mod import;
 pub mod install;
 mod models;
 mod replay;

@@ -211,14 +211,14 @@ fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), C
     // The reference's own limits; a task's are in other units.
     let depth = match (args.depth, compat) {
         (Some(depth), _) => Some(depth),
-        (None, Some(Compat::Toolbench)) => Some(12),
+        (None, Some(Compat::Toolbench | Compat::ToolbenchTrees)) => Some(12),
         (None, None) => task
             .limits
             .depth
             .map(|depth| u16::try_from(depth.get()).unwrap_or(u16::MAX)),
     };
     let steps = match compat {
-        Some(Compat::Toolbench) => args.budget,
+        Some(Compat::Toolbench | Compat::ToolbenchTrees) => args.budget,
         None => Some(
             args.budget
                 .or(task.limits.steps.map(Into::into))
@@ -233,7 +233,7 @@ fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), C
         budget: Budget {
             steps,
             nodes: task.limits.nodes.map(Into::into),
-            model_calls: compat.map(|Compat::Toolbench| 200),
+            model_calls: compat.map(|_| 200),
             tokens: args.max_tokens.or(task.limits.tokens.map(Into::into)),
             money,
         },

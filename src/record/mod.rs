@@ -20,6 +20,7 @@ mod event;
 mod reader;
 mod redact;
 mod replay;
+pub mod toolbench;
 mod writer;
 
 pub use crate::types::REDACTED;

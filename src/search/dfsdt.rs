@@ -48,6 +48,9 @@ pub(crate) const THINK: &str = "think";
 /// | A candidate that repeats a sibling | is not carried out again | is a sibling of its own, subtree included |
 /// | A step into a known state | is a dead end | makes a state of its own |
 ///
+/// [`Compat::ToolbenchTrees`] is the same for the published answer trees: in these the depth limit,
+/// too, backs up two levels.
+///
 /// # What cannot go wrong here
 ///
 /// Faults of the reference implementation, read in its code, and what rules each out:
@@ -68,7 +71,7 @@ pub struct Dfsdt {
     width: u8,
     depth: u16,
     ranked: bool,
-    compat: bool,
+    compat: Option<Compat>,
     /// Under `compat`: the reply with this number is thrown away.
     last_call: Option<u32>,
     calls: u32,
@@ -131,16 +134,13 @@ impl Dfsdt {
     /// The strategy under a config.
     #[must_use]
     pub fn new(config: &SearchConfig) -> Self {
-        let compat = match config.dfsdt.compat {
-            Some(Compat::Toolbench) => true,
-            None => false,
-        };
+        let compat = config.dfsdt.compat;
         Self {
             width: config.branching.get(),
             depth: config.depth,
             ranked: config.dfsdt.ranked,
             compat,
-            last_call: config.budget.model_calls.filter(|_| compat),
+            last_call: config.budget.model_calls.filter(|_| compat.is_some()),
             calls: 0,
             thrown_away: false,
             stack: vec![Frame::new(NodeId::ROOT, 0)],
@@ -153,7 +153,7 @@ impl Dfsdt {
 
     /// How much an action adds to the depth.
     fn length(&self, tree: &Tree, edge: EdgeId, thought: bool) -> u16 {
-        if self.compat && tree.edge(edge).action().name != THINK {
+        if self.compat.is_some() && tree.edge(edge).action().name != THINK {
             2 + u16::from(thought)
         } else {
             1
@@ -164,13 +164,15 @@ impl Dfsdt {
     fn enter(&mut self, tree: &Tree, node: NodeId, depth: u16) {
         if gives_up(tree, node) {
             // Under the root there is no grandparent to back up to.
-            if self.compat || self.stack.len() > 1 {
+            if self.compat.is_some() || self.stack.len() > 1 {
                 self.stack.pop();
             }
         } else if tree.node(node).terminal() {
             self.answer = Some(node);
         } else if depth < self.depth && !tree.node(node).held() {
             self.stack.push(Frame::new(node, depth));
+        } else if self.compat == Some(Compat::ToolbenchTrees) {
+            self.stack.pop();
         }
     }
 
@@ -259,11 +261,11 @@ impl Strategy for Dfsdt {
     }
 
     fn merges(&self) -> bool {
-        !self.compat
+        self.compat.is_none()
     }
 
     fn repeats(&self) -> bool {
-        self.compat
+        self.compat.is_some()
     }
 
     fn next(&mut self, tree: &Tree, room: &Room) -> Next {
@@ -293,7 +295,7 @@ impl Strategy for Dfsdt {
                     // Only the root can be terminal, or beyond the limit: others are not entered.
                     let open = !node.terminal() && !node.closed() && frame.depth < self.depth;
                     // Who saw nothing to try is not asked again. The reference would ask.
-                    let dry = node.dry() && !self.compat;
+                    let dry = node.dry() && self.compat.is_none();
                     if open && !dry && frame.used < width {
                         if let Some(reason) = room.lacks_expansion() {
                             return Next::Blocked(reason);

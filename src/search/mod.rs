@@ -89,6 +89,7 @@ mod testing;
 pub use best_first::BestFirst;
 pub use best_of_n::BestOfN;
 pub use dfsdt::Dfsdt;
+pub(crate) use dfsdt::THINK;
 pub use engine::Search;
 pub use greedy::Greedy;
 pub use ledger::Room;

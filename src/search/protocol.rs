@@ -251,6 +251,9 @@ pub struct DfsdtOptions {
 pub enum Compat {
     /// `ToolBench`'s `DFS_woFilter_w<N>` and `DFS_w<N>`.
     Toolbench,
+    /// The same as in its published answer trees, which are older than its code: the depth limit
+    /// backs up two levels, as giving up does.
+    ToolbenchTrees,
 }
 
 /// Limits. `None` is no limit. What an order may use up is reserved before it is asked and settled

@@ -206,3 +206,142 @@ async fn ranking_costs_every_pair_twice_at_every_state() {
     // 15 states with two children each.
     assert_eq!((asked.replies, asked.compared), (30, 30));
 }
+
+// ---------------------------------------------------------------- import
+
+/// A node of that format, with children.
+fn there(
+    kind: &str,
+    description: &str,
+    more: &serde_json::Value,
+    below: &[serde_json::Value],
+) -> serde_json::Value {
+    let mut node = json!({
+        "is_terminal": false, "pruned": false, "finished": true, "depth": 1, "node_type": kind,
+        "description": description, "Elo": 1000.0, "child_count": below.len(), "expand_num": 0,
+        "children": below,
+    });
+    for (key, value) in more.as_object().unwrap() {
+        node[key] = value.clone();
+    }
+    node
+}
+
+fn call_there(
+    tool: &str,
+    input: &str,
+    result: (&str, i64, u64),
+    below: &[serde_json::Value],
+) -> serde_json::Value {
+    let (said, code, order) = result;
+    let more = json!({ "observation": said, "observation_code": code, "expand_num": order, "io_state": {} });
+    let input = there("Action Input", input, &more, below);
+    there("Action", tool, &json!({}), &[input])
+}
+
+/// A thought and a call, given up below, then the same call again with an answer below.
+fn answer_tree() -> serde_json::Value {
+    let give_up = call_there(
+        "Finish",
+        "{\"return_type\":\"give_up_and_restart\"}",
+        ("", 4, 2),
+        &[],
+    );
+    let finish = call_there(
+        "Finish",
+        "{\"return_type\":\"give_answer\",\"final_answer\":\"42\"}",
+        ("ok", 3, 5),
+        &[],
+    );
+    let thought_only = there(
+        "Thought",
+        "I know it now",
+        &json!({ "expand_num": 4 }),
+        &[finish],
+    );
+    let first = call_there(
+        "find",
+        "{\"q\": \"mug\", \"n\": 1}",
+        ("two mugs", 0, 1),
+        &[give_up],
+    );
+    let thought = there("Thought", "first find it", &json!({}), &[first]);
+    let again = call_there(
+        "find",
+        "{\"n\":1,\"q\":\"mug\"}",
+        ("two mugs", 0, 3),
+        &[thought_only],
+    );
+    let root = there(
+        "Action Input",
+        "",
+        &json!({ "depth": 0 }),
+        &[thought, again],
+    );
+    json!({
+        "win": true,
+        "tree": { "size": 9, "max_length": 6, "tree": root },
+        "forward_args": {
+            "single_chain_max_step": 12, "tree_beam_size": 2, "max_query_count": 200,
+            "answer": 1, "with_filter": false,
+        },
+        "compare_candidates": [[{ "node_type": "Action" }]],
+        "answer_generation": {
+            "query": "How many mugs?", "query_count": 5, "finish_type": "give_answer",
+            "function": [{ "name": "find", "description": "finds", "parameters": { "type": "object" } }],
+            "train_messages": [[{ "role": "system", "content": "é \"x\"" }]],
+        },
+    })
+}
+
+#[test]
+fn an_imported_tree_replays_and_gives_the_file_back() {
+    use branchline::record::toolbench::{Repeats, import, original};
+    let runs = tempfile::tempdir().unwrap();
+    let tree = answer_tree();
+    let done = import(runs.path(), &tree, "toolbench/one").unwrap();
+    assert_eq!((done.replies, done.nodes, done.answered), (5, 6, true));
+    let repeats = Repeats {
+        calls: 2,
+        repeated: 1,
+        same_reply: 1,
+    };
+    assert_eq!(done.repeats, repeats);
+    let replayed = branchline::record::replay(&done.dir).unwrap();
+    assert_eq!(replayed.ended, Some(StopReason::Solved));
+    assert!(replayed.complete && replayed.missing.is_empty());
+    let search = replayed.search.unwrap();
+    let best = search.best().unwrap();
+    let last = *search.tree().path(best).last().unwrap();
+    let finish = Action::new("finish", json!({ "answer": "42" }));
+    assert_eq!(search.tree().edge(last).action(), finish);
+    assert_eq!(original(&done.dir).unwrap(), tree);
+}
+
+#[test]
+fn what_is_no_such_tree_is_refused_with_the_place() {
+    use branchline::record::toolbench::import;
+    let runs = tempfile::tempdir().unwrap();
+    let refused = |change: &dyn Fn(&mut serde_json::Value)| {
+        let mut tree = answer_tree();
+        change(&mut tree);
+        import(runs.path(), &tree, "x").unwrap_err().to_string()
+    };
+    assert_eq!(
+        refused(&|tree| *tree = json!({ "win": true })),
+        "no answer tree: `forward_args.tree_beam_size` is missing"
+    );
+    assert_eq!(
+        refused(&|tree| tree["forward_args"]["tree_beam_size"] = json!(900)),
+        "no answer tree: `forward_args.tree_beam_size` is 900, not from 1 to 255"
+    );
+    // Another beam: the search would have asked for a third reply.
+    assert_eq!(
+        refused(&|tree| tree["forward_args"]["tree_beam_size"] = json!(1)),
+        "not a tree of that search: the file holds 5 replies, the search ends after 2"
+    );
+    assert_eq!(
+        refused(&|tree| tree["tree"]["tree"]["children"][1]["children"][0]["children"] = json!([])),
+        "not a tree of that search: the search asks for reply 1 under n3, and the file has none"
+    );
+}
