@@ -1,5 +1,7 @@
 //! `branchline bench`: what this machine does, as medians and ratios within one run.
 
+mod tools;
+
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,6 +45,8 @@ enum What {
     Observe(PageArgs),
     /// From a click to a settled page, on static pages.
     Settle(PageArgs),
+    /// A call of a tool over the bare request, and a batch of calls at the same time.
+    Tools(tools::ToolsArgs),
 }
 
 #[derive(Debug, Args)]
@@ -89,6 +93,7 @@ pub(super) async fn bench(args: BenchArgs, cx: &Cx) -> Result<Exit, CliError> {
         What::Round(args) => round(&args, cx).await,
         What::Observe(args) => observe(&args, cx).await,
         What::Settle(args) => settle(&args, cx).await,
+        What::Tools(args) => tools::tools(&args, cx).await,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::report::{About, Mode, Reporter, RunBudget, summary, summary_json};
 use crate::runtime::{FailurePart, Job, RunLimits, RunReport};
 use crate::search::{Budget, Compat, DfsdtOptions, Order, SearchConfig, StrategyKind};
 use crate::task::miniwob::MiniwobSite;
-use crate::task::{StartSite, Task, data_dir, load};
+use crate::task::{EnvKind, StartSite, Task, data_dir, load};
 use crate::types::{MicroUsd, Seed, UnitF32, Writes};
 
 /// Options of `branchline run`.
@@ -272,6 +272,12 @@ fn site(task: &Task) -> Result<Arc<dyn Site>, CliError> {
             let site = ServerSite::new((**spec).clone(), task.writes);
             Arc::new(site.map_err(|error| CliError::new(Exit::Environment, error))?)
         }
+        StartSite::None => {
+            return Err(CliError::new(
+                Exit::Usage,
+                format!("{}: it has no site", task.id),
+            ));
+        }
     })
 }
 
@@ -317,7 +323,7 @@ pub(super) async fn suite(
     for task in tasks {
         let server = match &task.start.site {
             StartSite::Server(spec) => Some(spec),
-            StartSite::Demo | StartSite::Miniwob => None,
+            StartSite::Demo | StartSite::Miniwob | StartSite::None => None,
         };
         // What can never be answered is said before a search is spent on it.
         let answerable = |check: &Check| match check {
@@ -397,6 +403,10 @@ async fn one(
     browser: &BrowserBinary,
     cx: &Cx,
 ) -> Result<RunReport, CliError> {
+    if task.env == EnvKind::Tools {
+        let what = format!("{}: tasks of tools cannot be run yet", task.id);
+        return Err(CliError::new(Exit::Usage, what));
+    }
     let (search, limits) = config(args, task)?;
     let settings = BrowserConfig {
         binary: Some(browser.clone()),

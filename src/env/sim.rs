@@ -699,7 +699,7 @@ impl Environment for SimEnv {
         let mut common = self.shared.common();
         match rung {
             Rung::Live => common.stats.lives += 1,
-            Rung::Copy | Rung::Document | Rung::DocumentSettled | Rung::Replay => {
+            Rung::Copy | Rung::Undo | Rung::Document | Rung::DocumentSettled | Rung::Replay => {
                 common.stats.copies += 1;
             }
         }

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use crate::llm::prompt::line;
-use crate::types::{Action, ActionSpec, Element, ElementState, Observation};
+use crate::types::{Action, ActionSpec, Element, ElementState, Observation, REFERENCE_PATTERN};
 
 /// The field that names the action.
 const ACTION: &str = "action";
@@ -60,9 +60,7 @@ fn arguments(spec: &ActionSpec) -> Vec<Argument> {
 }
 
 fn is_reference(name: &str, schema: &Value) -> bool {
-    matches!(name, "ref" | "from" | "to")
-        && schema["type"] != "integer"
-        && schema["type"] != "number"
+    matches!(name, "ref" | "from" | "to") && schema["pattern"] == REFERENCE_PATTERN
 }
 
 /// A property's schema without what grammars stumble over: references resolved, one type, its

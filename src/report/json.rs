@@ -31,7 +31,7 @@ use crate::types::{Cost, Ticket};
 /// | `archive` | path of the HTTP archive (HAR 1.2) of the commit |
 /// | `spent` | by the search: `steps`, `nodes`, `orders` |
 /// | `cost` | of the whole run: `model_calls`, `input_tokens`, `cached_tokens`, `output_tokens`, `money_micro_usd`, `priced` (false: tokens were spent whose price is not known), `env_actions` |
-/// | `steps` | `actions`, `commit_actions`, `writes` and `commit_writes` (sent), `loops`, `rejected`, `held`, `failed`, `retried`, `mismatches`, `restores` (by `live`, `document`, `document_settled`, `replay`, `copy`: `count`, `ms` in all) |
+/// | `steps` | `actions`, `commit_actions`, `writes` and `commit_writes` (sent), `calls` and `recorded_calls` (of tools: sent, answered from the record), `loops`, `rejected`, `held`, `failed`, `retried`, `mismatches`, `restores` (by `live`, `document`, `document_settled`, `replay`, `undo`, `copy`: `count`, `ms` in all) |
 /// | `wall_ms` | wall time of the run, milliseconds |
 /// | `tree_digest` | digest of the tree |
 #[must_use]
@@ -84,6 +84,8 @@ pub fn summary_json(report: &RunReport) -> Value {
             "commit_actions": report.steps.commit_actions,
             "writes": report.steps.writes,
             "commit_writes": report.steps.commit_writes,
+            "calls": report.steps.calls,
+            "recorded_calls": report.steps.recorded_calls,
             "loops": report.steps.loops,
             "rejected": report.steps.rejected,
             "held": report.steps.held,

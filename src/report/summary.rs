@@ -105,6 +105,16 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
             steps.writes, steps.commit_writes, steps.held
         ),
     ));
+    if steps.calls + steps.recorded_calls > 0 {
+        lines.push(fact(
+            "calls",
+            &format!(
+                "{} sent in the search, {} answered from the record",
+                grouped(steps.calls.into()),
+                grouped(steps.recorded_calls.into())
+            ),
+        ));
+    }
     lines.push(fact("restores", &restores(steps)));
     lines.push(fact("trouble", &trouble(steps)));
     lines.push(fact("model", &model_words(&report.cost)));
@@ -189,6 +199,7 @@ pub(super) fn rung_word(rung: Rung) -> &'static str {
         Rung::Document => "document",
         Rung::DocumentSettled => "document, settled",
         Rung::Replay => "replay",
+        Rung::Undo => "undo",
         Rung::Copy => "copy",
     }
 }
@@ -450,6 +461,8 @@ mod tests {
                 loops: 0,
                 writes: 2,
                 commit_writes: 1,
+                calls: 5,
+                recorded_calls: 3,
                 restores: [
                     (Rung::Live, RestoreFigures { count: 10, ms: 9 }),
                     (
@@ -506,6 +519,7 @@ mod tests {
           spent       steps 20/20, nodes 14, model orders 34
           actions     31 in the search, 3 in the commit
           writes      2 sent in the search, 1 in the commit, 1 actions held
+          calls       5 sent in the search, 3 answered from the record
           restores    live 10 (mean 0.9 ms), replay 7 (mean 1.3 s); 1 try did not verify
           trouble     0 to known states, 2 rejected, 0 failed, 1 retried
           model       41 calls; 51,234 tokens in (12,000 cached), 1,900 out; $0.0123
@@ -689,12 +703,14 @@ mod tests {
           },
           "steps": {
             "actions": 31,
+            "calls": 5,
             "commit_actions": 3,
             "commit_writes": 1,
             "failed": 0,
             "held": 1,
             "loops": 0,
             "mismatches": 1,
+            "recorded_calls": 3,
             "rejected": 2,
             "restores": {
               "live": {

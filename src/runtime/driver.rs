@@ -25,7 +25,7 @@ use super::commit::{self, Committed};
 use super::job::{Failure, FailurePart, Job, Progress, RunError, RunReport, StepFigures};
 use super::lane::{self, Lane, Pool, Slot};
 use super::order::{self, Done, StartError, StepDone, StepEnd, StepOrder, elapsed_ms};
-use super::view::{NodeState, OwnedView, rendered_target, sent_writes, siblings};
+use super::view::{NodeState, OwnedView, calls, rendered_target, sent_writes, siblings};
 
 /// Who watches a run.
 pub(super) type Watch<'a> = &'a mut (dyn FnMut(&Progress, &Search) + Send);
@@ -769,6 +769,9 @@ impl<'a> Driver<'a> {
                 detail.url = Some(observation.url.clone());
                 let writes = sent_writes(&step);
                 self.figures.writes += u32::try_from(writes.len()).unwrap_or(u32::MAX);
+                let (sent, recorded) = calls(&step);
+                self.figures.calls += sent;
+                self.figures.recorded_calls += recorded;
                 detail.step = Some(step);
                 detail.snapshot = Some(snapshot.clone());
                 let from = self.state(parent);

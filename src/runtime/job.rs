@@ -252,6 +252,10 @@ pub struct StepFigures {
     pub writes: u32,
     /// Writes that the commit sent.
     pub commit_writes: u32,
+    /// Calls of tools that were sent while searching, by actions that led to a state.
+    pub calls: u32,
+    /// Calls of tools that were answered from the record instead.
+    pub recorded_calls: u32,
 }
 
 /// Restores by one rung.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::search::{EdgeStatus, Tree};
 use crate::types::{
-    ActionSpec, Digest, EdgeId, Effect, EffectKind, NodeId, Observation, PathStep, Seed, Sibling,
-    SiblingOutcome, Snapshot, Step, View,
+    ActionSpec, Digest, EdgeId, Effect, EffectKind, NodeId, NoticeKind, Observation, PathStep,
+    Seed, Sibling, SiblingOutcome, Snapshot, Step, View,
 };
 
 /// What the driver knows of a node beyond the tree.
@@ -125,6 +125,18 @@ pub(super) fn sent_writes(step: &Step) -> Vec<Effect> {
     };
     let sent = |effect: &&Effect| effect.kind == EffectKind::Write && !effect.held;
     effects.iter().filter(sent).cloned().collect()
+}
+
+/// Calls of tools that a step sent, and those that were answered from the record.
+pub(super) fn calls(step: &Step) -> (u32, u32) {
+    let Step::Done { notices, .. } = step else {
+        return (0, 0);
+    };
+    let count = |kind: NoticeKind| {
+        let of = notices.iter().filter(|notice| notice.kind == kind).count();
+        u32::try_from(of).unwrap_or(u32::MAX)
+    };
+    (count(NoticeKind::Call), count(NoticeKind::Recorded))
 }
 
 /// Writes as one digest; none of none.

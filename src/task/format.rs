@@ -8,7 +8,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::site;
-use super::spec::{EnvKind, Limits, StartSite, StartSpec, Task};
+use super::spec::{EnvKind, Limits, StartSite, StartSpec, Task, ToolsSpec};
 use crate::env::server::Servers;
 use crate::eval::{AnswerTest, Cell, Check, PageTest, normalise};
 use crate::located::{Fault, FormatError, nearest, one_of};
@@ -49,7 +49,8 @@ struct RawTask {
     writes: Writes,
     #[serde(default)]
     effects: RawEffects,
-    start: Spanned<RawStart>,
+    start: Option<Spanned<RawStart>>,
+    tools: Option<Spanned<RawTools>>,
     site: Option<Spanned<site::RawSite>>,
     checkpoint: Option<Spanned<site::RawCheckpoint>>,
     #[serde(default)]
@@ -65,6 +66,14 @@ struct RawEffects {
     safe: Vec<Spanned<String>>,
     ignore: Vec<Spanned<String>>,
     strict: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTools {
+    registry: Spanned<String>,
+    #[serde(default)]
+    only: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -129,7 +138,12 @@ struct RawCheck {
 fn read(text: &str, id: &str, folder: &Path) -> Result<Task, Wrong> {
     let raw: RawTask = toml::from_str(text)?;
     let goal = filled("goal", &raw.goal)?;
-    let start = start(raw.start, raw.site, raw.checkpoint, folder)?;
+    let tools = tools(raw.env, raw.tools, folder)?;
+    let start = match (raw.start, &tools) {
+        (Some(given), _) => start(given, raw.site, raw.checkpoint, folder)?,
+        (None, None) => return Err(Fault::new(0..0, "missing key `start`").into()),
+        (None, Some(_)) => toolserver(raw.site, raw.checkpoint, folder)?,
+    };
     if raw.check.is_empty() {
         return Err(Fault::new(
             0..0,
@@ -148,6 +162,66 @@ fn read(text: &str, id: &str, folder: &Path) -> Result<Task, Wrong> {
         limits: raw.limits,
         checks: checks.collect::<Result<_, _>>()?,
         episode: None,
+        tools,
+    })
+}
+
+/// The tools of a task, which has some exactly if its environment is made of them.
+fn tools(
+    env: EnvKind,
+    raw: Option<Spanned<RawTools>>,
+    folder: &Path,
+) -> Result<Option<ToolsSpec>, Fault> {
+    let raw = match (env, raw) {
+        (EnvKind::Tools, Some(raw)) => raw.into_inner(),
+        (EnvKind::Tools, None) => {
+            return Err(Fault::new(
+                0..0,
+                "env = \"tools\" needs [tools] with `registry`, a file or the URL of an OpenAPI \
+                 document",
+            ));
+        }
+        (_, Some(raw)) => {
+            return Err(Fault::new(raw.span(), "[tools] goes with env = \"tools\""));
+        }
+        (_, None) => return Ok(None),
+    };
+    let registry = filled("registry", &raw.registry)?;
+    let is_url = registry.starts_with("http://") || registry.starts_with("https://");
+    let registry = if is_url {
+        registry
+    } else {
+        folder.join(&registry).display().to_string()
+    };
+    let only = raw.only.iter().map(|name| filled("only", name));
+    Ok(Some(ToolsSpec {
+        registry,
+        only: only.collect::<Result<_, _>>()?,
+    }))
+}
+
+/// The server behind a task's tools, where the task says how it is started or put back.
+fn toolserver(
+    table: Option<Spanned<site::RawSite>>,
+    checkpoint: Option<Spanned<site::RawCheckpoint>>,
+    folder: &Path,
+) -> Result<StartSpec, Wrong> {
+    let site = match (table, checkpoint) {
+        (None, None) => StartSite::None,
+        (Some(table), checkpoint) => {
+            StartSite::Server(Box::new(site::spec(table, checkpoint, folder)?))
+        }
+        (None, Some(checkpoint)) => {
+            return Err(Fault::new(
+                checkpoint.span(),
+                "a [checkpoint] needs a server: name it in [site] or in `start.site`",
+            )
+            .into());
+        }
+    };
+    Ok(StartSpec {
+        site,
+        path: "/".to_owned(),
     })
 }
 
@@ -642,6 +716,7 @@ mod tests {
                 Check::Reward { at_least: 1.0 },
             ],
             episode: None,
+            tools: None,
         };
         assert_eq!(parse(text, "t.toml", "t"), Ok(want));
     }
@@ -676,7 +751,7 @@ mod tests {
     #[test]
     fn unknown_words() {
         insta::assert_snapshot!(fail("gaol = \"x\"\n"), @r#"
-            t.toml:1:1: unknown key `gaol`, expected one of `goal`, `env`, `writes`, `effects`, `start`, `site`, `checkpoint`, `limits`, `check`; did you mean `goal`?
+            t.toml:1:1: unknown key `gaol`, expected one of `goal`, `env`, `writes`, `effects`, `start`, `tools`, `site`, `checkpoint`, `limits`, `check`; did you mean `goal`?
              1 | gaol = "x"
                | ^^^^
         "#);
@@ -686,7 +761,7 @@ mod tests {
                |          ^^^^^^^^^^^
         "#);
         insta::assert_snapshot!(fail("env = \"zebra\"\n"), @r#"
-            t.toml:1:7: unknown value `zebra`, expected `browser`
+            t.toml:1:7: unknown value `zebra`, expected one of `browser`, `tools`
              1 | env = "zebra"
                |       ^^^^^^^
         "#);

@@ -7,7 +7,7 @@
 //!
 //! ```toml
 //! goal = "Find the cheapest mug and tell its price."   # required: the task in the user's words
-//! env = "browser"           # the default, and the only one so far
+//! env = "browser"           # the default; "tools" for calls of a registry's tools
 //! writes = "checkpoint"     # hold (default) | session | checkpoint | allow
 //!
 //! [start]
@@ -56,4 +56,4 @@ mod spec;
 pub use data::data_dir;
 pub use format::parse;
 pub use load::{TaskError, load, load_in};
-pub use spec::{EnvKind, Limits, StartSite, StartSpec, Task};
+pub use spec::{EnvKind, Limits, StartSite, StartSpec, Task, ToolsSpec};

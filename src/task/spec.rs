@@ -31,6 +31,17 @@ pub struct Task {
     pub checks: Vec<Check>,
     /// How to start and read an episode, for pages that are one.
     pub episode: Option<Episode>,
+    /// What it is done with, where that is tools: always there with [`EnvKind::Tools`].
+    pub tools: Option<ToolsSpec>,
+}
+
+/// The tools of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToolsSpec {
+    /// A registry file, a directory of them, or an `OpenAPI` document (file or URL).
+    pub registry: String,
+    /// Names of the tools that may be used, `*` for any characters; all of them where empty.
+    pub only: Vec<String>,
 }
 
 /// The kinds of environment.
@@ -40,6 +51,8 @@ pub enum EnvKind {
     /// A real browser.
     #[default]
     Browser,
+    /// Calls of the tools of a registry.
+    Tools,
 }
 
 /// Where a task starts.
@@ -61,6 +74,8 @@ pub enum StartSite {
     Miniwob,
     /// Servers that run, or are started for the run.
     Server(Box<ServerSpec>),
+    /// None of the task's own: its tools say where they are.
+    None,
 }
 
 /// Budgets of one search; an absent one is left to the command line and its defaults.

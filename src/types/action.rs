@@ -67,10 +67,14 @@ impl std::fmt::Display for Action {
     }
 }
 
+/// JSON Schema `pattern` of an argument that names an element of the observation. Arguments of
+/// tools have names of all kinds, so that a name alone (`ref`, `to`) says nothing.
+pub const REFERENCE_PATTERN: &str = "^[0-9]+$";
+
 /// What an environment can do, as a proposer sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ActionSpec {
-    /// Unique within the environment, at most 64 characters of `[a-z0-9_]`.
+    /// Unique within the environment, at most 64 characters of `[A-Za-z0-9_-]`.
     pub name: String,
     /// One or two sentences for the model.
     pub description: String,

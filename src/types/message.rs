@@ -31,6 +31,10 @@ pub enum NoticeKind {
     Network,
     /// What `find` found.
     Find,
+    /// A call of a tool that was sent and answered.
+    Call,
+    /// A call of a tool that was answered from the record.
+    Recorded,
     /// Anything else.
     Other,
 }

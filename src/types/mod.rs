@@ -11,7 +11,7 @@ mod rules;
 mod state;
 mod view;
 
-pub use action::{Action, ActionSpec, Candidate, Rejection};
+pub use action::{Action, ActionSpec, Candidate, REFERENCE_PATTERN, Rejection};
 pub use cost::{Cost, MicroUsd};
 pub use digest::{Digest, ParseDigestError};
 pub use effect::{Effect, EffectKind, REDACTED, Writes};

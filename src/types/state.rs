@@ -49,6 +49,8 @@ pub enum Rung {
     DocumentSettled,
     /// The path was replayed from the root in a fresh context.
     Replay,
+    /// Writes were taken back one by one, by calls that undo them.
+    Undo,
     /// A value copy (in-memory environments).
     Copy,
 }

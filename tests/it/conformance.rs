@@ -88,7 +88,7 @@ async fn specs_are_usable(world: &dyn World, cx: &Cx) {
     let names: BTreeSet<&str> = specs.iter().map(|spec| spec.name.as_str()).collect();
     assert_eq!(names.len(), specs.len(), "names are unique");
     for spec in specs {
-        let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
         assert!(
             spec.name.len() <= 64 && spec.name.chars().all(allowed),
             "{}",

@@ -24,8 +24,8 @@ use branchline::policy::{
     LexicalPolicy, LlmPolicy, LlmPolicyConfig, Policy, Proposal, ProposeError, ProposeMode,
 };
 use branchline::types::{
-    Action, ActionSpec, Digest, Element, ElementState, Observation, Omitted, PathStep, Rejection,
-    Seed, Sibling, SiblingOutcome, Tab, UnitF32, View,
+    Action, ActionSpec, Digest, Element, ElementState, Observation, Omitted, PathStep,
+    REFERENCE_PATTERN, Rejection, Seed, Sibling, SiblingOutcome, Tab, UnitF32, View,
 };
 use serde_json::{Value, json};
 
@@ -45,25 +45,26 @@ fn spec(name: &str, description: &str, properties: &Value, required: &[&str]) ->
 /// A browser's actions.
 fn specs() -> Vec<ActionSpec> {
     let text = json!({"type": "string"});
+    let element = json!({"type": "string", "pattern": REFERENCE_PATTERN});
     vec![
-        spec("click", "Click an element.", &json!({"ref": text}), &["ref"]),
+        spec("click", "Click an element.", &json!({"ref": element}), &["ref"]),
         spec(
             "fill",
             "Replace the text of a field.",
-            &json!({"ref": text, "text": text, "submit": {"type": "boolean", "default": false}}),
+            &json!({"ref": element, "text": text, "submit": {"type": "boolean", "default": false}}),
             &["ref", "text"],
         ),
-        spec("select", "Choose an option of a select, by label.", &json!({"ref": text, "option": text}), &["ref", "option"]),
-        spec("check", "Tick or untick a box.", &json!({"ref": text, "on": {"type": "boolean"}}), &["ref", "on"]),
-        spec("hover", "Move the pointer over an element.", &json!({"ref": text}), &["ref"]),
-        spec("press", "Press a key, such as Enter.", &json!({"key": text, "ref": text}), &["key"]),
+        spec("select", "Choose an option of a select, by label.", &json!({"ref": element, "option": text}), &["ref", "option"]),
+        spec("check", "Tick or untick a box.", &json!({"ref": element, "on": {"type": "boolean"}}), &["ref", "on"]),
+        spec("hover", "Move the pointer over an element.", &json!({"ref": element}), &["ref"]),
+        spec("press", "Press a key, such as Enter.", &json!({"key": text, "ref": element}), &["key"]),
         spec(
             "scroll",
             "Scroll the page.",
-            &json!({"direction": {"$ref": "#/$defs/Direction"}, "ref": {"type": ["string", "null"]}}),
+            &json!({"direction": {"$ref": "#/$defs/Direction"}, "ref": {"type": ["string", "null"], "pattern": REFERENCE_PATTERN}}),
             &["direction"],
         ),
-        spec("drag", "Drag one element onto another.", &json!({"from": text, "to": text}), &["from", "to"]),
+        spec("drag", "Drag one element onto another.", &json!({"from": element, "to": element}), &["from", "to"]),
         spec("goto", "Open a URL.", &json!({"url": text}), &["url"]),
         spec("back", "Go back in history.", &json!({}), &[]),
         spec("tab_close", "Close a tab.", &json!({"index": {"type": ["integer", "null"]}}), &[]),

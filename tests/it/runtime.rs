@@ -150,11 +150,15 @@ fn job(world: &SimWorld) -> Job {
     }
 }
 
-fn policy(propose: impl Fn(&View<'_>) -> Vec<Action> + Send + Sync + 'static) -> Arc<dyn Policy> {
+pub(crate) fn policy(
+    propose: impl Fn(&View<'_>) -> Vec<Action> + Send + Sync + 'static,
+) -> Arc<dyn Policy> {
     Arc::new(ScriptedPolicy(Box::new(move |view| Ok(propose(view)))))
 }
 
-fn critic(judge: impl Fn(&View<'_>) -> Option<f32> + Send + Sync + 'static) -> Arc<dyn Critic> {
+pub(crate) fn critic(
+    judge: impl Fn(&View<'_>) -> Option<f32> + Send + Sync + 'static,
+) -> Arc<dyn Critic> {
     Arc::new(ScriptedCritic(Box::new(move |view| Ok(judge(view)))))
 }
 
@@ -168,9 +172,9 @@ fn manifest(job: &Job) -> RunManifest {
 }
 
 /// A run and what it left.
-struct Ran {
+pub(crate) struct Ran {
     _runs: tempfile::TempDir,
-    report: RunReport,
+    pub(crate) report: RunReport,
     replay: Replay,
     events: Vec<EventKind>,
 }
@@ -216,7 +220,7 @@ async fn ran_with(
     }
 }
 
-async fn quiet(job: Job) -> Ran {
+pub(crate) async fn quiet(job: Job) -> Ran {
     ran(job, &mut |_, _| {}, &Cx::default()).await
 }
 

@@ -5,7 +5,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::types::{Action, ActionSpec, Rejection};
+use crate::types::{Action, ActionSpec, REFERENCE_PATTERN, Rejection};
 
 /// An element reference: `"12"`, also accepted as `12` or `"[12]"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl JsonSchema for Ref {
         true
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "pattern": "^[0-9]+$"})
+        schemars::json_schema!({"type": "string", "pattern": REFERENCE_PATTERN})
     }
 }
 

@@ -8,11 +8,14 @@
 //! ```
 
 pub mod cut;
+pub mod environment;
 pub mod http;
+pub mod mcp;
 pub mod names;
 pub mod openapi;
 pub mod registry;
 mod strict;
+mod suspect;
 mod tool;
 mod validate;
 

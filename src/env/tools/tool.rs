@@ -150,6 +150,23 @@ pub trait Source: Send + Sync {
 
     /// A session for one lane: its own cookies, tokens, connection.
     async fn open(&self, cx: &Cx) -> Result<Box<dyn Session>, SourceError>;
+
+    /// [`Source::open`] for a lane with a server of its own: what would go to the origin `logical`
+    /// goes to `real` instead, and nothing shows it. A source that cannot do so refuses.
+    async fn open_at(
+        &self,
+        logical: &str,
+        real: &str,
+        cx: &Cx,
+    ) -> Result<Box<dyn Session>, SourceError> {
+        if logical == real {
+            return self.open(cx).await;
+        }
+        Err(SourceError::Unusable {
+            source_name: self.name().to_owned(),
+            reason: "cannot be moved to a lane's own server".to_owned(),
+        })
+    }
 }
 
 /// One lane's conversation with a provider. Calls may run at the same time.

@@ -120,6 +120,7 @@ fn task(name: &str, seed: u64) -> Task {
         limits: Limits::default(),
         checks: vec![Check::Reward { at_least: 1.0 }],
         episode: Some(episode(seed)),
+        tools: None,
     }
 }
 
@@ -268,6 +269,7 @@ mod tests {
                 limits: Limits::default(),
                 checks: vec![Check::Reward { at_least: 1.0 }],
                 episode: Some(episode(7)),
+                tools: None,
             }
         );
         assert_eq!(

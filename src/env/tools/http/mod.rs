@@ -11,4 +11,5 @@ pub use fetch::{FetchError, fetch};
 pub use guard::is_private;
 pub use plan::{Body, BodyEncoding, BodyShape, Field, Part, Place, Plan, Slot, Style};
 pub use request::{FormPart, Payload, Request, build};
+pub(in crate::env::tools) use session::client;
 pub use session::{Credentials, HttpConfig, HttpSource, basic};

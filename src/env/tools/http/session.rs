@@ -151,7 +151,7 @@ impl HttpSource {
 }
 
 /// A client that follows nothing by itself and connects to public addresses only, unless `private`.
-pub(super) fn client(private: bool) -> Result<Client, String> {
+pub(in crate::env::tools) fn client(private: bool) -> Result<Client, String> {
     // Another part of the program may have installed it already.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -180,6 +180,27 @@ impl Source for HttpSource {
     async fn open(&self, _cx: &Cx) -> Result<Box<dyn Session>, SourceError> {
         Ok(Box::new(HttpSession {
             shared: Arc::clone(&self.shared),
+            moved: None,
+            cookies: Mutex::default(),
+            token: tokio::sync::Mutex::default(),
+        }))
+    }
+
+    async fn open_at(
+        &self,
+        logical: &str,
+        real: &str,
+        _cx: &Cx,
+    ) -> Result<Box<dyn Session>, SourceError> {
+        let parsed = |origin: &str| {
+            Url::parse(origin).map_err(|error| SourceError::Unusable {
+                source_name: self.shared.name.clone(),
+                reason: format!("cannot be moved from {logical} to {real}: {error}"),
+            })
+        };
+        Ok(Box::new(HttpSession {
+            shared: Arc::clone(&self.shared),
+            moved: Some((parsed(logical)?, parsed(real)?)),
             cookies: Mutex::default(),
             token: tokio::sync::Mutex::default(),
         }))
@@ -189,6 +210,8 @@ impl Source for HttpSource {
 /// A lane's session.
 struct HttpSession {
     shared: Arc<Shared>,
+    /// The origin whose requests go to another one: a lane's own server.
+    moved: Option<(Url, Url)>,
     cookies: Mutex<CookieStore>,
     token: tokio::sync::Mutex<Option<Token>>,
 }
@@ -405,6 +428,19 @@ impl HttpSession {
         text
     }
 
+    /// Where a request really goes.
+    fn real(&self, mut url: Url) -> Result<Url, ()> {
+        let Some((from, to)) = &self.moved else {
+            return Ok(url);
+        };
+        if url.origin() == from.origin() {
+            url.set_scheme(to.scheme())?;
+            url.set_host(to.host_str()).map_err(drop)?;
+            url.set_port(to.port())?;
+        }
+        Ok(url)
+    }
+
     /// Waits until the rate allows another call.
     async fn wait_for_turn(&self, cx: &Cx) -> Result<(), Interrupted> {
         let Some(Rate { calls, per }) = self.shared.limits.rate else {
@@ -519,6 +555,8 @@ impl HttpSession {
         if !cookies.is_empty() {
             put(COOKIE, &cookies, true)?;
         }
+        // Last of all: cookies and rules go by the origin that everybody knows.
+        let url = self.real(url).map_err(|()| broken("the URL"))?;
         let mut builder = self.shared.client.request(method, url);
         match payload {
             None | Some(Payload::Empty) => {}

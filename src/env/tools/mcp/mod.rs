@@ -1,0 +1,26 @@
+//! Servers of the Model Context Protocol as sources of tools, through the official SDK.
+//!
+//! ```text
+//! McpConfig ─► McpSource ─ connect, list (all pages) ─► tools, converted
+//!                  └─ open ─► McpSession: one connection (a process, or an HTTP session) per lane
+//! ```
+//!
+//! * **Annotations are hints.** They count only where the configuration says that the server is
+//!   trusted; otherwise every tool is a write. In a trusted server a tool without annotations is a
+//!   write too, as the protocol says.
+//! * **What the server answers is a reply**, errors included (`isError`, JSON-RPC errors). What it
+//!   does not answer is a [`CallError`](super::CallError). Text that says "error" in a successful
+//!   result stays what it is.
+//! * **A session does not change under its user.** When an HTTP server has forgotten the session
+//!   (404), a new one is opened and the call repeated once, unless a write was sent in it: then the
+//!   session is lost, because nothing says that the writes live on.
+//! * A server process gets the variables it needs to run and those the configuration names, never
+//!   the whole environment: that holds keys.
+//! * Descriptions are data. One that speaks to the model is kept and reported in [`Tool::notes`](super::Tool::notes).
+
+mod convert;
+mod process;
+mod session;
+mod source;
+
+pub use source::{McpConfig, McpServer, McpSource};

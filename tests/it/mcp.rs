@@ -1,0 +1,616 @@
+//! MCP servers as sources: over standard streams and over HTTP, well-behaved and not.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use branchline::context::{Cx, Interrupted};
+use branchline::env::tools::mcp::{McpConfig, McpServer, McpSource};
+use branchline::env::tools::{Access, CallError, Reply, Session, Source, SourceError, Tool};
+use serde_json::{Value, json};
+
+use crate::support::mcp::{Next, Server, command};
+use crate::support::skipped;
+
+fn config(server: McpServer) -> McpConfig {
+    McpConfig {
+        name: "test".to_owned(),
+        server,
+        trusted: true,
+        timeout: Duration::from_secs(20),
+    }
+}
+
+async fn connect(mode: &str) -> McpSource {
+    McpSource::connect(config(command(mode, None)), &Cx::default())
+        .await
+        .unwrap()
+}
+
+fn tool(source: &dyn Source, name: &str) -> Arc<Tool> {
+    let tools = source.tools();
+    tools.into_iter().find(|tool| tool.name == name).unwrap()
+}
+
+async fn call(
+    source: &dyn Source,
+    session: &dyn Session,
+    name: &str,
+    arguments: Value,
+) -> Result<Reply, CallError> {
+    let tool = tool(source, name);
+    let prepared = session
+        .prepare(&tool, arguments.as_object().unwrap())
+        .unwrap();
+    session.call(&tool, &prepared, &Cx::default()).await
+}
+
+#[tokio::test]
+async fn every_page_of_the_list_and_every_kind_of_result() {
+    let source = connect("").await;
+    let names: Vec<String> = source.tools().iter().map(|t| t.name.clone()).collect();
+    assert_eq!(
+        names,
+        [
+            "add",
+            "note",
+            "notes",
+            "refuse",
+            "mutter",
+            "internal",
+            "echo",
+            "wrong_shape",
+            "grow",
+            "sleep",
+            "die"
+        ]
+    );
+    assert_eq!(tool(&source, "add").access, Access::Read);
+    assert_eq!(tool(&source, "note").access, Access::Write);
+    assert!(tool(&source, "echo").notes[0].contains("instructions"));
+
+    let session = source.open(&Cx::default()).await.unwrap();
+    let reply = |name: &'static str, arguments: Value| {
+        let (source, session) = (&source, &session);
+        async move { call(source, &**session, name, arguments).await.unwrap() }
+    };
+    let sum = reply("add", json!({"a": 2, "b": 3})).await;
+    assert_eq!((sum.error, sum.content), (false, json!({"sum": 5})));
+    assert!(sum.notes.is_empty(), "{:?}", sum.notes);
+    let refused = reply("refuse", json!({})).await;
+    assert_eq!((refused.error, refused.content), (true, json!("not yours")));
+    let muttered = reply("mutter", json!({})).await;
+    assert_eq!(
+        (muttered.error, muttered.content),
+        (false, json!("Error: this is no error"))
+    );
+    let internal = reply("internal", json!({})).await;
+    assert_eq!(
+        (internal.error, internal.content),
+        (true, json!("it broke"))
+    );
+    assert_eq!(internal.notes, ["JSON-RPC error -32603"]);
+    let odd = reply("wrong_shape", json!({})).await;
+    assert!(
+        odd.notes[0].contains("declared output schema"),
+        "{:?}",
+        odd.notes
+    );
+
+    // A tool that the list does not hold: the server's own answer.
+    let mut unknown = (*tool(&source, "refuse")).clone();
+    unknown.binding = branchline::env::tools::Binding::Mcp {
+        tool: "nothing".to_owned(),
+    };
+    let prepared = session.prepare(&unknown, &serde_json::Map::new()).unwrap();
+    let answer = session
+        .call(&unknown, &prepared, &Cx::default())
+        .await
+        .unwrap();
+    assert_eq!(
+        (answer.error, answer.content),
+        (true, json!("unknown tool nothing"))
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn arguments_are_checked_before_anything_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let source = McpSource::connect(config(command("", Some(&log))), &Cx::default())
+        .await
+        .unwrap();
+    let session = source.open(&Cx::default()).await.unwrap();
+    let add = tool(&source, "add");
+    let refusal = |arguments: Value| {
+        session
+            .prepare(&add, arguments.as_object().unwrap())
+            .unwrap_err()
+            .to_string()
+    };
+    let wrong = refusal(json!({"a": 1, "b": "two"}));
+    assert!(wrong.contains("`/b`"), "{wrong}");
+    let missing = refusal(json!({"a": 1}));
+    assert!(missing.contains("`b` is missing"), "{missing}");
+    let good = session
+        .prepare(&add, json!({"b": 2, "a": 1}).as_object().unwrap())
+        .unwrap();
+    assert_eq!(good.effect.url, "mcp://test/add");
+    assert_eq!(good.effect.body.as_deref(), Some(r#"{"a":1,"b":2}"#));
+    session.call(&add, &good, &Cx::default()).await.unwrap();
+    session.close().await;
+    let sent = std::fs::read_to_string(&log).unwrap();
+    assert_eq!(sent, "add {\"a\":1,\"b\":2}\n");
+}
+
+#[tokio::test]
+async fn a_changed_list_is_told_and_taken_over() {
+    let source = connect("").await;
+    let session = source.open(&Cx::default()).await.unwrap();
+    call(&source, &*session, "grow", json!({})).await.unwrap();
+    // The notification came before the answer, but is heard beside it.
+    let mut notes = Vec::new();
+    for _ in 0..50 {
+        notes = call(&source, &*session, "notes", json!({}))
+            .await
+            .unwrap()
+            .notes;
+        if !notes.is_empty() || source.tools().iter().any(|t| t.name == "grown") {
+            break;
+        }
+    }
+    assert!(
+        source.tools().iter().any(|t| t.name == "grown"),
+        "{notes:?}"
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn a_dying_server_is_a_lost_session_with_its_last_words() {
+    let source = connect("").await;
+    let session = source.open(&Cx::default()).await.unwrap();
+    let error = call(&source, &*session, "die", json!({}))
+        .await
+        .unwrap_err();
+    let CallError::SessionLost { reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(reason.contains("out of memory: giving up"), "{reason}");
+    assert!(reason.contains("exit status: 9"), "{reason}");
+    let again = call(&source, &*session, "notes", json!({}))
+        .await
+        .unwrap_err();
+    assert!(matches!(again, CallError::SessionLost { .. }), "{again:?}");
+    session.close().await;
+    // A new session is a new process.
+    let session = source.open(&Cx::default()).await.unwrap();
+    assert!(
+        !call(&source, &*session, "notes", json!({}))
+            .await
+            .unwrap()
+            .error
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn servers_that_are_none_are_named() {
+    let start = |server: McpServer, timeout: u64| async move {
+        let mut config = config(server);
+        config.timeout = Duration::from_millis(timeout);
+        McpSource::connect(config, &Cx::default())
+            .await
+            .unwrap_err()
+            .to_string()
+    };
+    let error = start(command("speechless", None), 20_000).await;
+    assert!(error.contains("cannot find my configuration"), "{error}");
+    let error = start(command("hang", None), 1_500).await;
+    assert!(error.contains("no answer within"), "{error}");
+    // The harness announces itself where messages are expected.
+    assert!(error.contains("were no messages"), "{error}");
+    let error = start(command("endless", None), 20_000).await;
+    assert!(error.contains("again and again"), "{error}");
+    let missing = McpServer::Process {
+        command: "/no/such/server".to_owned(),
+        args: Vec::new(),
+        env: BTreeMap::new(),
+        dir: None,
+    };
+    let error = start(missing, 20_000).await;
+    assert!(
+        error.contains("could not be started (`/no/such/server`)"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_hangs_is_bounded_and_the_session_goes_on() {
+    let source = connect("").await;
+    let session = source.open(&Cx::default()).await.unwrap();
+    let sleep = tool(&source, "sleep");
+    let prepared = session.prepare(&sleep, &serde_json::Map::new()).unwrap();
+    let cx = Cx::default().within(Duration::from_millis(100));
+    let error = session.call(&sleep, &prepared, &cx).await.unwrap_err();
+    let CallError::Unreachable { reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(reason.starts_with("no answer within"), "{reason}");
+    let sum = call(&source, &*session, "add", json!({"a": 1, "b": 1}))
+        .await
+        .unwrap();
+    assert_eq!(sum.content, json!({"sum": 2}));
+
+    let stopped = Cx::default();
+    stopped.token().cancel();
+    let error = session.call(&sleep, &prepared, &stopped).await.unwrap_err();
+    assert!(matches!(
+        error,
+        CallError::Interrupted(Interrupted::Cancelled)
+    ));
+    session.close().await;
+}
+
+#[tokio::test]
+async fn sessions_are_processes_of_their_own() {
+    let source = connect("").await;
+    let one = source.open(&Cx::default()).await.unwrap();
+    let two = source.open(&Cx::default()).await.unwrap();
+    call(&source, &*one, "note", json!({"text": "mine"}))
+        .await
+        .unwrap();
+    let seen = call(&source, &*one, "notes", json!({})).await.unwrap();
+    assert_eq!(seen.content, json!(["mine"]));
+    let seen = call(&source, &*two, "notes", json!({})).await.unwrap();
+    assert_eq!(seen.content, json!([]));
+    one.close().await;
+    two.close().await;
+}
+
+// ---------------------------------------------------------------- streamable HTTP
+
+/// A server with sessions that it can be made to forget.
+#[derive(Default)]
+struct Http {
+    sessions: Mutex<BTreeMap<String, Server>>,
+    opened: AtomicU32,
+    seen: Mutex<Vec<String>>,
+}
+
+async fn answer(State(http): State<Arc<Http>>, headers: HeaderMap, body: Bytes) -> Response {
+    let message: Value = serde_json::from_slice(&body).unwrap();
+    if headers.get("authorization").and_then(|v| v.to_str().ok()) != Some("Bearer sesame") {
+        return StatusCode::UNAUTHORIZED.into_response();
+    }
+    http.seen
+        .lock()
+        .unwrap()
+        .push(message["method"].as_str().unwrap_or("reply").to_owned());
+    let mut sessions = http.sessions.lock().unwrap();
+    let id = if message["method"] == "initialize" {
+        let id = format!("s{}", http.opened.fetch_add(1, Ordering::SeqCst));
+        sessions.insert(id.clone(), Server::default());
+        id
+    } else {
+        headers["mcp-session-id"].to_str().unwrap().to_owned()
+    };
+    let Some(server) = sessions.get_mut(&id) else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    match server.hear(&message) {
+        Next::Say(messages) => match messages.into_iter().last() {
+            Some(message) => (
+                [
+                    ("content-type", "application/json"),
+                    ("mcp-session-id", id.as_str()),
+                ],
+                message.to_string(),
+            )
+                .into_response(),
+            None => StatusCode::ACCEPTED.into_response(),
+        },
+        Next::Die => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+async fn serve_http() -> (Arc<Http>, McpServer) {
+    let http = Arc::new(Http::default());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/mcp", listener.local_addr().unwrap());
+    let app = Router::new()
+        .route("/mcp", post(answer))
+        .with_state(Arc::clone(&http));
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let headers = BTreeMap::from([("Authorization".to_owned(), "Bearer sesame".to_owned())]);
+    let server = McpServer::Http {
+        url,
+        headers,
+        private: true,
+    };
+    (http, server)
+}
+
+#[tokio::test]
+async fn a_forgotten_http_session_is_opened_again_unless_it_was_written_in() {
+    let (http, server) = serve_http().await;
+    let source = McpSource::connect(config(server), &Cx::default())
+        .await
+        .unwrap();
+    let session = source.open(&Cx::default()).await.unwrap();
+    let sum = call(&source, &*session, "add", json!({"a": 1, "b": 1}))
+        .await
+        .unwrap();
+    assert_eq!((sum.content, sum.notes), (json!({"sum": 2}), Vec::new()));
+
+    http.sessions.lock().unwrap().clear();
+    let sum = call(&source, &*session, "add", json!({"a": 2, "b": 2}))
+        .await
+        .unwrap();
+    assert_eq!(sum.content, json!({"sum": 4}));
+    assert_eq!(
+        sum.notes,
+        ["the server had forgotten the session; a new one was opened"]
+    );
+    assert_eq!(http.opened.load(Ordering::SeqCst), 2);
+
+    call(&source, &*session, "note", json!({"text": "kept"}))
+        .await
+        .unwrap();
+    http.sessions.lock().unwrap().clear();
+    let error = call(&source, &*session, "notes", json!({}))
+        .await
+        .unwrap_err();
+    let CallError::SessionLost { reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(reason.contains("what was written in it"), "{reason}");
+    assert_eq!(
+        http.opened.load(Ordering::SeqCst),
+        2,
+        "no new session hides the loss"
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn many_calls_at_a_time_over_http() {
+    let (_http, server) = serve_http().await;
+    let source = McpSource::connect(config(server), &Cx::default())
+        .await
+        .unwrap();
+    let session: Arc<dyn Session> = source.open(&Cx::default()).await.unwrap().into();
+    let add = tool(&source, "add");
+    let mut calls = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        let (session, add) = (Arc::clone(&session), Arc::clone(&add));
+        calls.spawn(async move {
+            let prepared = session
+                .prepare(&add, json!({"a": n, "b": 1}).as_object().unwrap())
+                .unwrap();
+            let reply = session.call(&add, &prepared, &Cx::default()).await.unwrap();
+            (n, reply.content)
+        });
+    }
+    while let Some(done) = calls.join_next().await {
+        let (n, content) = done.unwrap();
+        assert_eq!(
+            content,
+            json!({"sum": n + 1}),
+            "every answer reaches its own call"
+        );
+    }
+    session.close().await;
+}
+
+#[tokio::test]
+async fn an_http_server_that_is_not_there_or_refuses_is_named() {
+    let (_http, server) = serve_http().await;
+    let McpServer::Http { url, .. } = server else {
+        unreachable!();
+    };
+    let refused = McpServer::Http {
+        url,
+        headers: BTreeMap::from([("Authorization".to_owned(), "Bearer wrong".to_owned())]),
+        private: true,
+    };
+    let error = McpSource::connect(config(refused), &Cx::default())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, SourceError::Unusable { .. }));
+    let text = error.to_string();
+    assert!(text.contains("401"), "{text}");
+    assert!(!text.contains("wrong"), "no secret in {text}");
+
+    let nobody = McpServer::Http {
+        url: "http://127.0.0.1:1/mcp".to_owned(),
+        headers: BTreeMap::new(),
+        private: true,
+    };
+    let mut secluded = nobody.clone();
+    let McpServer::Http { private, .. } = &mut secluded else {
+        unreachable!();
+    };
+    *private = false;
+    let error = McpSource::connect(config(secluded), &Cx::default())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("private address, 127.0.0.1"),
+        "{error}"
+    );
+    let error = McpSource::connect(config(nobody), &Cx::default())
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("the source `test`"), "{error}");
+}
+
+// ---------------------------------------------------------------- servers that nobody here wrote
+
+/// Where the published servers are installed, if they are: a directory with `node_modules` and
+/// `venv`, in `BRANCHLINE_MCP_SERVERS`.
+fn published(program: &str) -> Option<String> {
+    let dir = std::env::var_os("BRANCHLINE_MCP_SERVERS")?;
+    let dir = std::path::PathBuf::from(dir);
+    ["node_modules/.bin", "venv/bin"]
+        .iter()
+        .map(|sub| dir.join(sub).join(program))
+        .find(|path| path.exists())
+        .map(|path| path.display().to_string())
+}
+
+/// Connects to a published server; says so where it is not installed.
+async fn driven(
+    program: &str,
+    args: &[&str],
+    env: &[(&str, &str)],
+) -> Option<(McpSource, Box<dyn Session>)> {
+    let Some(command) = published(program) else {
+        skipped(&format!(
+            "{program} is not installed under BRANCHLINE_MCP_SERVERS"
+        ));
+        return None;
+    };
+    let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let server = McpServer::Process {
+        command,
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env: env.iter().map(pair).collect(),
+        dir: None,
+    };
+    let source = McpSource::connect(config(server), &Cx::default())
+        .await
+        .unwrap();
+    let session = source.open(&Cx::default()).await.unwrap();
+    Some((source, session))
+}
+
+#[tokio::test]
+async fn published_filesystem() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap().display().to_string();
+    std::fs::write(dir.path().join("a.txt"), "alpha").unwrap();
+    let Some((source, session)) = driven("mcp-server-filesystem", &[&root], &[]).await else {
+        return;
+    };
+    let read = call(
+        &source,
+        &*session,
+        "read_text_file",
+        json!({"path": format!("{root}/a.txt")}),
+    )
+    .await
+    .unwrap();
+    assert!(!read.error);
+    assert!(read.content.to_string().contains("alpha"), "{read:?}");
+    let outside = call(
+        &source,
+        &*session,
+        "read_text_file",
+        json!({"path": "/etc/passwd"}),
+    )
+    .await
+    .unwrap();
+    assert!(outside.error, "{outside:?}");
+    assert_eq!(tool(&source, "read_text_file").access, Access::Read);
+    assert_ne!(tool(&source, "write_file").access, Access::Read);
+    let arguments = json!({"path": format!("{root}/b.txt"), "content": "beta"});
+    call(&source, &*session, "write_file", arguments)
+        .await
+        .unwrap();
+    assert_eq!(
+        std::fs::read_to_string(dir.path().join("b.txt")).unwrap(),
+        "beta"
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn published_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("memory.json").display().to_string();
+    let Some((source, session)) =
+        driven("mcp-server-memory", &[], &[("MEMORY_FILE_PATH", &file)]).await
+    else {
+        return;
+    };
+    let entity =
+        json!({"entities": [{"name": "Ada", "entityType": "person", "observations": ["writes"]}]});
+    let made = call(&source, &*session, "create_entities", entity)
+        .await
+        .unwrap();
+    assert!(!made.error, "{made:?}");
+    let graph = call(&source, &*session, "read_graph", json!({}))
+        .await
+        .unwrap();
+    assert_eq!(
+        graph.content["entities"][0]["name"],
+        json!("Ada"),
+        "{graph:?}"
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn published_everything() {
+    let Some((source, session)) = driven("mcp-server-everything", &["stdio"], &[]).await else {
+        return;
+    };
+    let echoed = call(&source, &*session, "echo", json!({"message": "hello"}))
+        .await
+        .unwrap();
+    assert!(echoed.content.to_string().contains("hello"), "{echoed:?}");
+    let mut unknown = (*tool(&source, "echo")).clone();
+    unknown.binding = branchline::env::tools::Binding::Mcp {
+        tool: "no_such_tool".to_owned(),
+    };
+    let arguments = json!({"message": "x"});
+    let prepared = session
+        .prepare(&unknown, arguments.as_object().unwrap())
+        .unwrap();
+    let answer = session
+        .call(&unknown, &prepared, &Cx::default())
+        .await
+        .unwrap();
+    assert!(
+        answer.error,
+        "an unknown tool is an error of the server: {answer:?}"
+    );
+    session.close().await;
+}
+
+#[tokio::test]
+async fn published_sequential_thinking() {
+    let Some((source, session)) = driven("mcp-server-sequential-thinking", &[], &[]).await else {
+        return;
+    };
+    let thought = json!({"thought": "one", "nextThoughtNeeded": false, "thoughtNumber": 1, "totalThoughts": 1});
+    let reply = call(&source, &*session, "sequentialthinking", thought)
+        .await
+        .unwrap();
+    assert!(!reply.error, "{reply:?}");
+    session.close().await;
+}
+
+#[tokio::test]
+async fn published_time() {
+    let Some((source, session)) = driven("mcp-server-time", &[], &[]).await else {
+        return;
+    };
+    let arguments =
+        json!({"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"});
+    let reply = call(&source, &*session, "convert_time", arguments)
+        .await
+        .unwrap();
+    assert!(!reply.error, "{reply:?}");
+    assert!(reply.content.to_string().contains("21:00"), "{reply:?}");
+    session.close().await;
+}

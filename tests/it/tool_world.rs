@@ -1,0 +1,934 @@
+//! Worlds of tools: calls as actions, batches, the memo, and the ways back after writes.
+
+use std::num::{NonZeroU8, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use branchline::context::Cx;
+use branchline::env::tools::environment::{
+    MemoStore, ToolFinder, ToolFound, ToolRules, ToolSource, ToolWorld, ToolWorldConfig,
+};
+use branchline::env::tools::mcp::{McpConfig, McpSource};
+use branchline::env::tools::registry::{Glob, Memo, ReadCall, UndoCheck, UndoProof, UndoRule};
+use branchline::env::{ActError, Environment, Fault, RestoreError, World};
+use branchline::eval::{AnswerTest, Check, Outcome};
+use branchline::runtime::{Job, RunLimits};
+use branchline::search::{Budget, SearchConfig, StrategyKind};
+use branchline::types::{
+    Action, NoticeKind, Observation, Query, Rung, Seed, Snapshot, Step, View, Writes,
+};
+use serde_json::{Map, Value, json};
+
+use crate::conformance::{Script, conforms};
+use crate::runtime::{critic, policy, quiet};
+use crate::support::tools::Store;
+
+const SEED: Seed = Seed(3);
+
+fn config(store: &Store) -> ToolWorldConfig {
+    let source = ToolSource {
+        source: Arc::new(store.clone()),
+        rules: ToolRules::default(),
+        memo: None,
+    };
+    ToolWorldConfig::new("store", vec![source])
+}
+
+fn with_rules(store: &Store, writes: Writes, change: impl FnOnce(&mut ToolRules)) -> ToolWorld {
+    let mut config = config(store);
+    config.writes = writes;
+    change(&mut config.sources[0].rules);
+    ToolWorld::new(config)
+}
+
+async fn open(world: &ToolWorld) -> Box<dyn Environment> {
+    world.open(SEED, &Cx::default()).await.unwrap()
+}
+
+async fn look(env: &mut dyn Environment) -> Observation {
+    env.observe(&Cx::default()).await.unwrap()
+}
+
+async fn act(env: &mut dyn Environment, name: &str, arguments: Value) -> Step {
+    env.act(&Action::new(name, arguments), &Cx::default())
+        .await
+        .unwrap()
+}
+
+/// Acts, observes and takes a snapshot.
+async fn step(env: &mut dyn Environment, name: &str, arguments: Value) -> (Observation, Snapshot) {
+    let done = act(env, name, arguments).await;
+    assert!(matches!(done, Step::Done { .. }), "{name}: {done:?}");
+    let seen = look(env).await;
+    (seen, env.snapshot(&Cx::default()).await.unwrap())
+}
+
+async fn start(env: &mut dyn Environment) -> Snapshot {
+    look(env).await;
+    env.snapshot(&Cx::default()).await.unwrap()
+}
+
+async fn back(env: &mut dyn Environment, to: &Snapshot) -> Result<Rung, RestoreError> {
+    let restored = env.restore(to, &Cx::default()).await?;
+    assert_eq!(look(env).await.digest, to.digest);
+    Ok(restored.rung)
+}
+
+fn object(value: &Value) -> Map<String, Value> {
+    value.as_object().unwrap().clone()
+}
+
+fn read_call(name: &str) -> ReadCall {
+    ReadCall {
+        call: name.to_owned(),
+        arguments: Map::new(),
+    }
+}
+
+/// A created item is deleted again; a renamed one gets its name back from nowhere, so has no rule.
+fn undo_create() -> UndoRule {
+    UndoRule {
+        tool: Glob::new("create_*"),
+        call: "delete_item".to_owned(),
+        arguments: object(&json!({"id": "reply:/id"})),
+        verify: Some(UndoCheck {
+            read: ReadCall {
+                call: "get_item".to_owned(),
+                arguments: object(&json!({"id": "reply:/id"})),
+            },
+            expect: UndoProof::Error,
+        }),
+    }
+}
+
+// ---------------------------------------------------------------- contracts
+
+fn script(refused: Action) -> Script {
+    Script {
+        first: Action::new("list_items", json!({})),
+        second: Action::new("get_item", json!({"id": 1})),
+        refused,
+        last: Action::new("finish", json!({"answer": "42"})),
+    }
+}
+
+#[tokio::test]
+async fn a_world_of_reads_conforms() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let refused = Action::new("get_item", json!({"id": "one"}));
+    conforms(&ToolWorld::new(config(&store)), &script(refused)).await;
+}
+
+#[tokio::test]
+async fn writing_worlds_conform() {
+    let write = |refused: Action| Script {
+        first: Action::new("create_item", json!({"name": "mug"})),
+        second: Action::new("create_item", json!({"name": "jug"})),
+        ..script(refused)
+    };
+    let refused = Action::new("create_item", json!({}));
+    let store = Store::new(true);
+    conforms(
+        &with_rules(&store, Writes::Session, |_| {}),
+        &write(refused),
+    )
+    .await;
+    assert_eq!(
+        store.items().names.len(),
+        0,
+        "each session had its own items"
+    );
+}
+
+#[tokio::test]
+async fn an_mcp_server_conforms_and_a_session_isolates_branches() {
+    let server = McpConfig {
+        name: "test".to_owned(),
+        server: crate::support::mcp::command("", None),
+        trusted: true,
+        timeout: Duration::from_secs(20),
+    };
+    let source = McpSource::connect(server, &Cx::default()).await.unwrap();
+    let source = ToolSource {
+        source: Arc::new(source),
+        rules: ToolRules::default(),
+        memo: None,
+    };
+    let mut config = ToolWorldConfig::new("mcp", vec![source]);
+    config.writes = Writes::Session;
+    let script = Script {
+        first: Action::new("note", json!({"text": "one"})),
+        second: Action::new("notes", json!({})),
+        refused: Action::new("add", json!({"a": "x", "b": 1})),
+        last: Action::new("finish", json!({"answer": "42"})),
+    };
+    conforms(&ToolWorld::new(config.clone()), &script).await;
+
+    let world = ToolWorld::new(config);
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let (_, noted) = step(&mut *env, "note", json!({"text": "left"})).await;
+    let (seen, _) = step(&mut *env, "notes", json!({})).await;
+    assert!(seen.text.contains("left"), "{}", seen.text);
+    assert_eq!(back(&mut *env, &root).await.unwrap(), Rung::Replay);
+    let (seen, _) = step(&mut *env, "notes", json!({})).await;
+    assert!(!seen.text.contains("left"), "{}", seen.text);
+    back(&mut *env, &noted).await.unwrap();
+    let (seen, _) = step(&mut *env, "notes", json!({})).await;
+    assert!(seen.text.contains("left"), "{}", seen.text);
+    env.close(&Cx::default()).await.unwrap();
+}
+
+// ---------------------------------------------------------------- batches
+
+#[tokio::test]
+async fn a_batch_runs_together_and_one_failure_hides_no_other() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    start(&mut *env).await;
+    let calls = json!({"calls": [
+        {"id": "a", "tool": "get_item", "arguments": {"id": 1}},
+        {"id": "b", "tool": "unreachable", "arguments": {}},
+        {"id": "c", "tool": "get_item", "arguments": {"id": 9}},
+        {"id": "d", "tool": "forbidden", "arguments": {}},
+        {"id": "e", "tool": "get_item", "arguments": {"id": 1}, "after": ["a"]},
+        {"id": "f", "tool": "list_items", "arguments": {}, "after": ["c"]},
+    ]});
+    let (seen, _) = step(&mut *env, "batch", calls).await;
+    insta::assert_snapshot!(seen.text, @r#"
+    Tools: store (14)
+    [c1 = a] get_item {"id":1} -> ok 200
+    {"id":1,"name":"lamp"}
+    [c2 = b] unreachable {} -> no answer
+    Nothing was answered: `unreachable` got no answer: connection refused
+    [c3 = c] get_item {"id":9} -> error 404
+    {"error":"no item 9"}
+    [c4 = d] forbidden {} -> no answer
+    Nothing was answered: `forbidden` was refused by the registry: another host
+    [c5 = e] get_item {"id":1} -> ok 200, from the record
+    {"id":1,"name":"lamp"}
+    [c6 = f] list_items {} -> not made
+    `c` failed, after which it comes
+    "#);
+    let refs: Vec<&str> = seen.elements.iter().map(|e| e.r#ref.as_str()).collect();
+    assert_eq!(refs, ["c1", "c2", "c3", "c4", "c5", "c6"]);
+    env.close(&Cx::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn independent_calls_are_under_way_at_the_same_time() {
+    let store = Store::new(false);
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    start(&mut *env).await;
+    let calls: Vec<Value> = (0..100)
+        .map(|n| json!({"id": format!("k{n}"), "tool": "wait", "arguments": {"id": n}}))
+        .collect();
+    let action = Action::new("batch", json!({ "calls": calls }));
+    let cx = Cx::default();
+    let acting = env.act(&action, &cx);
+    let letting = async {
+        // Every call arrives before any is answered.
+        while store.log().len() < 100 {
+            tokio::task::yield_now().await;
+        }
+        store.open_gate(100);
+    };
+    let (step, ()) = tokio::join!(acting, letting);
+    assert!(matches!(step.unwrap(), Step::Done { .. }));
+    assert_eq!(store.most_at_a_time(), 100);
+    env.close(&cx).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_fault_alone_is_an_error_and_never_an_observation() {
+    let store = Store::new(false);
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let cx = Cx::default();
+    let unreachable = Action::new("unreachable", json!({}));
+    let error = env.act(&unreachable, &cx).await.unwrap_err();
+    assert_eq!(error.fault(), Fault::Retryable);
+    assert!(error.to_string().contains("connection refused"), "{error}");
+    assert_eq!(
+        look(&mut *env).await.digest,
+        root.digest,
+        "nothing was seen"
+    );
+    // What the registry forbids is refused, not failed.
+    assert!(matches!(
+        act(&mut *env, "forbidden", json!({})).await,
+        Step::Rejected(_)
+    ));
+    let alone = json!({"calls": [{"id": "a", "tool": "unreachable", "arguments": {}}]});
+    assert!(env.act(&Action::new("batch", alone), &cx).await.is_err());
+    let error = env
+        .act(&Action::new("lost", json!({})), &cx)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, ActError::Lost(_)));
+    assert_eq!(error.fault(), Fault::InstanceLost);
+    assert!(matches!(
+        env.restore(&root, &cx).await,
+        Err(RestoreError::Lost(_))
+    ));
+}
+
+// ---------------------------------------------------------------- memo
+
+fn kinds(step: &Step) -> Vec<NoticeKind> {
+    match step {
+        Step::Done { notices, .. } => notices.iter().map(|notice| notice.kind).collect(),
+        _ => panic!("{step:?}"),
+    }
+}
+
+#[tokio::test]
+async fn the_same_read_is_sent_once_in_a_tree() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let get = || ("get_item", json!({"id": 1}));
+    let (name, arguments) = get();
+    assert_eq!(
+        kinds(&act(&mut *env, name, arguments).await),
+        [NoticeKind::Call]
+    );
+    let first = look(&mut *env).await;
+    // Again on the same branch: nothing new is known, so it is the same state.
+    let (name, arguments) = get();
+    assert_eq!(
+        kinds(&act(&mut *env, name, arguments).await),
+        [NoticeKind::Recorded]
+    );
+    let again = look(&mut *env).await;
+    assert_eq!(again.digest, first.digest);
+    assert!(again.text.contains("from the record"), "{}", again.text);
+    // On another branch, and in another lane.
+    back(&mut *env, &root).await.unwrap();
+    let mut other = open(&world).await;
+    start(&mut *other).await;
+    for env in [&mut env, &mut other] {
+        let (name, arguments) = get();
+        assert_eq!(
+            kinds(&act(&mut **env, name, arguments).await),
+            [NoticeKind::Recorded]
+        );
+    }
+    // A refusal that lasts is kept too.
+    for kind in [NoticeKind::Call, NoticeKind::Recorded] {
+        assert_eq!(
+            kinds(&act(&mut *env, "get_item", json!({"id": 7})).await),
+            [kind]
+        );
+    }
+    assert_eq!(
+        store.log(),
+        [r#"get_item {"id":1}"#, r#"get_item {"id":7}"#]
+    );
+    // Another tree asks again; a commit too.
+    let mut fresh = open(&ToolWorld::new(config(&store))).await;
+    start(&mut *fresh).await;
+    let (name, arguments) = get();
+    assert_eq!(
+        kinds(&act(&mut *fresh, name, arguments).await),
+        [NoticeKind::Call]
+    );
+    let (name, arguments) = get();
+    let step = fresh
+        .release(&Action::new(name, arguments), &[], &Cx::default())
+        .await
+        .unwrap();
+    assert_eq!(kinds(&step), [NoticeKind::Call]);
+}
+
+#[tokio::test]
+async fn across_trees_only_where_the_registry_allows() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let memo = Arc::new(MemoStore::default());
+    let run = |scope: Memo| {
+        let mut config = config(&store);
+        config.sources[0].rules.memo = scope;
+        config.sources[0].memo = Some(Arc::clone(&memo));
+        async move {
+            let mut env = open(&ToolWorld::new(config)).await;
+            start(&mut *env).await;
+            kinds(&act(&mut *env, "get_item", json!({"id": 1})).await)
+        }
+    };
+    assert_eq!(run(Memo::Tree).await, [NoticeKind::Call]);
+    assert_eq!(run(Memo::Run).await, [NoticeKind::Call]);
+    assert_eq!(run(Memo::Run).await, [NoticeKind::Recorded]);
+    assert_eq!(run(Memo::Off).await, [NoticeKind::Call]);
+}
+
+#[tokio::test]
+async fn two_lanes_that_ask_together_send_one_call() {
+    let store = Store::new(false);
+    let world = ToolWorld::new(config(&store));
+    let (mut one, mut two) = (open(&world).await, open(&world).await);
+    start(&mut *one).await;
+    start(&mut *two).await;
+    let ask = Action::new("slow", json!({"id": 1}));
+    let cx = Cx::default();
+    let (a, b) = tokio::join!(one.act(&ask, &cx), two.act(&ask, &cx));
+    let mut kinds = [kinds(&a.unwrap()), kinds(&b.unwrap())].concat();
+    kinds.sort_by_key(|kind| *kind == NoticeKind::Recorded);
+    assert_eq!(kinds, [NoticeKind::Call, NoticeKind::Recorded]);
+    assert_eq!(store.log().len(), 1);
+}
+
+#[tokio::test]
+async fn a_read_after_a_write_is_not_the_same_read() {
+    let store = Store::new(true);
+    let world = with_rules(&store, Writes::Session, |_| {});
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    step(&mut *env, "list_items", json!({})).await;
+    step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    assert_eq!(
+        kinds(&act(&mut *env, "list_items", json!({})).await),
+        [NoticeKind::Call]
+    );
+    let seen = look(&mut *env).await;
+    assert!(seen.text.contains("mug"), "{}", seen.text);
+    // The same write on another branch: what was read after it is known.
+    back(&mut *env, &root).await.unwrap();
+    step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    assert_eq!(
+        kinds(&act(&mut *env, "list_items", json!({})).await),
+        [NoticeKind::Recorded]
+    );
+    // Another write: it is not.
+    back(&mut *env, &root).await.unwrap();
+    step(&mut *env, "create_item", json!({"name": "jug"})).await;
+    assert_eq!(
+        kinds(&act(&mut *env, "list_items", json!({})).await),
+        [NoticeKind::Call]
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_sets_a_cookie_is_not_answered_from_the_record() {
+    let store = Store::new(false);
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    step(&mut *env, "cookie", json!({})).await;
+    back(&mut *env, &root).await.unwrap();
+    assert_eq!(
+        kinds(&act(&mut *env, "cookie", json!({})).await),
+        [NoticeKind::Call]
+    );
+}
+
+#[tokio::test]
+async fn what_changes_by_itself_is_shown_but_not_compared() {
+    let store = Store::new(false);
+    let seen = |volatile: bool| {
+        let world = with_rules(&store, Writes::Hold, |rules| {
+            rules.memo = Memo::Off;
+            if volatile {
+                rules.volatile.insert("time".to_owned());
+            }
+        });
+        async move {
+            let mut env = open(&world).await;
+            start(&mut *env).await;
+            step(&mut *env, "clock", json!({})).await.0
+        }
+    };
+    let (a, b) = (seen(true).await, seen(true).await);
+    assert_eq!(a.digest, b.digest);
+    assert_ne!(a.text, b.text);
+    assert_ne!(seen(false).await.digest, seen(false).await.digest);
+}
+
+// ---------------------------------------------------------------- writes
+
+#[tokio::test]
+async fn hold_shows_the_exact_request_and_sends_nothing_until_it_is_released() {
+    let store = Store::new(false);
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    start(&mut *env).await;
+    let Step::Held { effects } = act(&mut *env, "create_item", json!({"name": "mug"})).await else {
+        panic!("held");
+    };
+    assert!(effects[0].held);
+    assert_eq!(effects[0].url, "http://store.test/create_item");
+    assert_eq!(effects[0].body.as_deref(), Some(r#"{"name":"mug"}"#));
+    assert!(store.log().is_empty());
+
+    let cx = Cx::default();
+    let other = Action::new("create_item", json!({"name": "other"}));
+    let step = env.release(&other, &effects, &cx).await.unwrap();
+    assert!(
+        matches!(step, Step::Held { .. }),
+        "another write than was allowed"
+    );
+    assert!(store.log().is_empty());
+    let mug = Action::new("create_item", json!({"name": "mug"}));
+    let step = env.release(&mug, &effects, &cx).await.unwrap();
+    let Step::Done { effects, .. } = step else {
+        panic!("{step:?}");
+    };
+    assert!(!effects[0].held);
+    assert_eq!(store.items().names.len(), 1);
+}
+
+#[tokio::test]
+async fn hooks_put_the_server_back_and_forward() {
+    let store = Store::new(false);
+    let mut config = config(&store);
+    config.writes = Writes::Checkpoint;
+    config.site = Some(Arc::new(store.clone()));
+    config.sources[0].rules.verify = vec![read_call("list_items")];
+    let world = ToolWorld::new(config);
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let empty = store.items();
+    let (_, mug) = step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    let one = store.items();
+    let (_, named) = step(&mut *env, "rename_item", json!({"id": 1, "name": "cup"})).await;
+    let two = store.items();
+    for (to, items) in [
+        (&root, &empty),
+        (&named, &two),
+        (&mug, &one),
+        (&named, &two),
+        (&root, &empty),
+    ] {
+        assert_eq!(back(&mut *env, to).await.unwrap(), Rung::Copy);
+        assert_eq!(&store.items(), items);
+    }
+    env.close(&Cx::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn undo_rules_take_writes_back_and_prove_it() {
+    let store = Store::new(false);
+    let world = with_rules(&store, Writes::Checkpoint, |rules| {
+        rules.undo = vec![undo_create()];
+        rules.verify = vec![read_call("list_items")];
+    });
+    assert_eq!(world.concurrency().get(), 1, "there is one server");
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let (_, mug) = step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    step(&mut *env, "create_item", json!({"name": "jug"})).await;
+    assert_eq!(store.items().names.len(), 2);
+    assert_eq!(back(&mut *env, &mug).await.unwrap(), Rung::Undo);
+    assert_eq!(store.items().names.values().collect::<Vec<_>>(), ["mug"]);
+    assert_eq!(back(&mut *env, &root).await.unwrap(), Rung::Undo);
+    assert!(store.items().names.is_empty());
+    // What somebody else wrote meanwhile is found by reading back.
+    step(&mut *env, "create_item", json!({"name": "cup"})).await;
+    store.set(50, "from elsewhere");
+    let error = env.restore(&root, &Cx::default()).await.unwrap_err();
+    let RestoreError::Diverged { detail, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(
+        detail,
+        "`list_items` of `store` reads differently than before"
+    );
+    store.remove(50);
+    back(&mut *env, &root).await.unwrap();
+    // A write that nothing could take back is not sent.
+    assert!(matches!(
+        act(&mut *env, "rename_item", json!({"id": 1, "name": "x"})).await,
+        Step::Held { .. }
+    ));
+    // The id is not given again: the same write does not lead to the same state, and it is said.
+    let error = env.restore(&mug, &Cx::default()).await.unwrap_err();
+    let RestoreError::Diverged { detail, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        detail.contains("answered differently when repeated"),
+        "{detail}"
+    );
+}
+
+#[tokio::test]
+async fn what_the_search_wrote_is_undone_at_the_end() {
+    let store = Store::new(false);
+    let world = with_rules(&store, Writes::Checkpoint, |rules| {
+        rules.undo = vec![undo_create()];
+    });
+    let mut env = open(&world).await;
+    start(&mut *env).await;
+    step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    // A fresh instance starts where the first one did.
+    let mut commit = open(&world).await;
+    assert!(store.items().names.is_empty());
+    start(&mut *commit).await;
+    step(&mut *commit, "create_item", json!({"name": "mug"})).await;
+    commit.close(&Cx::default()).await.unwrap();
+    env.close(&Cx::default()).await.unwrap();
+    assert!(store.items().names.is_empty());
+}
+
+#[tokio::test]
+async fn an_undo_that_does_not_undo_is_an_error() {
+    let store = Store::new(false);
+    // The rule is wrong: it deletes another item.
+    store.set(40, "innocent");
+    let mut rule = undo_create();
+    rule.arguments = object(&json!({"id": 40}));
+    let world = with_rules(&store, Writes::Checkpoint, |rules| rules.undo = vec![rule]);
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    let error = env.restore(&root, &Cx::default()).await.unwrap_err();
+    let RestoreError::Unrestorable(reason) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(reason.contains("did not take it back"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_write_that_was_cut_off_is_never_guessed_about() {
+    let store = Store::new(false);
+    let rule = UndoRule {
+        tool: Glob::new("*"),
+        ..undo_create()
+    };
+    let world = with_rules(&store, Writes::Checkpoint, |rules| rules.undo = vec![rule]);
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let cx = Cx::default();
+    let error = env
+        .act(&Action::new("cut_write", json!({})), &cx)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("the connection broke"),
+        "{error}"
+    );
+    let error = env.restore(&root, &cx).await.unwrap_err();
+    let RestoreError::Unrestorable(reason) = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        reason.contains("not known what the server was told"),
+        "{reason}"
+    );
+
+    // With hooks it is put back all the same.
+    let store = Store::new(false);
+    let mut config = config(&store);
+    config.writes = Writes::Checkpoint;
+    config.site = Some(Arc::new(store.clone()));
+    let world = ToolWorld::new(config);
+    let mut env = open(&world).await;
+    let before = store.items();
+    let root = start(&mut *env).await;
+    env.act(&Action::new("cut_write", json!({})), &cx)
+        .await
+        .unwrap_err();
+    assert_ne!(store.items(), before);
+    back(&mut *env, &root).await.unwrap();
+    assert_eq!(store.items(), before);
+}
+
+#[tokio::test]
+async fn a_session_whose_path_answers_differently_is_not_restored() {
+    let store = Store::new(true);
+    store.set(1, "lamp");
+    let world = with_rules(&store, Writes::Session, |_| {});
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    step(&mut *env, "get_item", json!({"id": 1})).await;
+    let (_, made) = step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    back(&mut *env, &root).await.unwrap();
+    // The world outside goes on.
+    store.set(1, "broken lamp");
+    let error = env.restore(&made, &Cx::default()).await.unwrap_err();
+    let RestoreError::Diverged { detail, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        detail.contains("`get_item` (c1) was answered differently"),
+        "{detail}"
+    );
+}
+
+#[tokio::test]
+async fn allow_sends_and_undoes_nothing() {
+    let store = Store::new(false);
+    let world = with_rules(&store, Writes::Allow, |_| {});
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    step(&mut *env, "list_items", json!({})).await;
+    step(&mut *env, "create_item", json!({"name": "mug"})).await;
+    back(&mut *env, &root).await.unwrap();
+    assert_eq!(store.items().names.len(), 1);
+    // The record of before the write is not given for what is now.
+    assert_eq!(
+        kinds(&act(&mut *env, "list_items", json!({})).await),
+        [NoticeKind::Call]
+    );
+}
+
+// ---------------------------------------------------------------- what is seen
+
+#[tokio::test]
+async fn a_long_reply_is_cut_and_read_on() {
+    let store = Store::new(false);
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    start(&mut *env).await;
+    let (seen, _) = step(&mut *env, "big", json!({})).await;
+    assert!(seen.text.len() <= 8_000, "{}", seen.text.len());
+    assert_eq!(u64::from(seen.tokens), seen.text.len().div_ceil(4) as u64);
+    let cut = seen
+        .text
+        .lines()
+        .find(|line| line.starts_with("Cut:"))
+        .unwrap();
+    assert!(
+        cut.starts_with("Cut: /rows: ") && cut.contains(" of 1000 items shown"),
+        "{cut}"
+    );
+    let (more, _) = step(
+        &mut *env,
+        "more",
+        json!({"id": "c1", "path": "/rows", "offset": 990}),
+    )
+    .await;
+    assert!(more.text.contains(r#""row":999"#), "{}", more.text);
+    assert_ne!(more.digest, seen.digest);
+    assert_eq!(store.log().len(), 1, "nothing is asked again");
+    let refused = act(
+        &mut *env,
+        "more",
+        json!({"id": "c1", "path": "/rows", "offset": 1000}),
+    )
+    .await;
+    assert!(matches!(refused, Step::Rejected(_)));
+    let refused = act(
+        &mut *env,
+        "more",
+        json!({"id": "c9", "path": "", "offset": 0}),
+    )
+    .await;
+    let Step::Rejected(rejection) = refused else {
+        panic!("{refused:?}")
+    };
+    assert_eq!(
+        rejection.to_string(),
+        "there is no result `c9`; nearest: c1"
+    );
+}
+
+#[tokio::test]
+async fn earlier_calls_are_told_in_a_line() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    let empty = look(&mut *env).await;
+    step(&mut *env, "list_items", json!({})).await;
+    let (seen, _) = step(&mut *env, "get_item", json!({"id": 1})).await;
+    insta::assert_snapshot!(format!("{}---\n{}", empty.text, seen.text), @r#"
+    Tools: store (14)
+    No call was made yet.
+    ---
+    Tools: store (14)
+    Earlier:
+    [c1] list_items {} -> ok 200: {"1":"lamp"}
+    [c2] get_item {"id":1} -> ok 200
+    {"id":1,"name":"lamp"}
+    "#);
+    assert_eq!(
+        env.query(&Query::Url, &Cx::default()).await.unwrap(),
+        json!("tools://store/get_item")
+    );
+    act(&mut *env, "give_up", json!({"reason": "no such lamp"})).await;
+    let over = look(&mut *env).await;
+    assert!(over.terminal);
+    assert!(matches!(
+        act(&mut *env, "list_items", json!({})).await,
+        Step::Rejected(_)
+    ));
+}
+
+#[tokio::test]
+async fn the_budget_of_an_observation_holds_for_long_paths() {
+    let store = Store::new(false);
+    let mut config = config(&store);
+    config.observation_tokens = 300;
+    let world = ToolWorld::new(config);
+    let mut env = open(&world).await;
+    for id in 0..40 {
+        let (seen, _) = step(&mut *env, "get_item", json!({"id": id})).await;
+        assert!(seen.text.len() <= 1_300, "{}", seen.text.len());
+    }
+    let seen = look(&mut *env).await;
+    assert!(
+        seen.text.contains("earlier actions not shown"),
+        "{}",
+        seen.text
+    );
+    assert!(seen.omitted.above > 0);
+}
+
+// ---------------------------------------------------------------- finding tools
+
+struct Finder;
+
+#[async_trait]
+impl ToolFinder for Finder {
+    async fn find(&self, query: &str, most: usize, _cx: &Cx) -> Result<Vec<ToolFound>, String> {
+        if query == "down" {
+            return Err("the index is not there".to_owned());
+        }
+        let names = ["clock", "no_such_tool", "big"];
+        Ok(names
+            .iter()
+            .take(most)
+            .map(|name| ToolFound {
+                name: (*name).to_owned(),
+                score: 1.0,
+            })
+            .collect())
+    }
+}
+
+#[tokio::test]
+async fn tools_that_are_not_offered_can_be_found_and_called() {
+    let store = Store::new(false);
+    let mut config = config(&store);
+    config.offered = Some(vec!["list_items".to_owned()]);
+    config.finder = Some(Arc::new(Finder));
+    let world = ToolWorld::new(config);
+    let mut env = open(&world).await;
+    start(&mut *env).await;
+    let names: Vec<&str> = env
+        .actions()
+        .iter()
+        .map(|spec| spec.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "list_items",
+            "batch",
+            "more",
+            "call",
+            "search_tools",
+            "finish",
+            "give_up"
+        ]
+    );
+    let (seen, _) = step(&mut *env, "search_tools", json!({"query": "time"})).await;
+    assert!(
+        seen.text.contains("- clock(): The operation clock"),
+        "{}",
+        seen.text
+    );
+    assert!(!seen.text.contains("no_such_tool"), "{}", seen.text);
+    let (seen, _) = step(&mut *env, "call", json!({"tool": "clock", "arguments": {}})).await;
+    assert!(seen.text.contains("UTC"), "{}", seen.text);
+    let down = Action::new("search_tools", json!({"query": "down"}));
+    let error = env.act(&down, &Cx::default()).await.unwrap_err();
+    assert!(
+        error.to_string().contains("the index is not there"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_state_of_another_run_is_reached_by_its_path() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    step(&mut *env, "list_items", json!({})).await;
+    let (_, there) = step(&mut *env, "get_item", json!({"id": 1})).await;
+    let mut later = open(&ToolWorld::new(config(&store))).await;
+    assert_eq!(back(&mut *later, &there).await.unwrap(), Rung::Replay);
+    store.set(1, "shade");
+    let mut changed = open(&ToolWorld::new(config(&store))).await;
+    let error = changed.restore(&there, &Cx::default()).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Diverged { .. }), "{error:?}");
+}
+
+// ---------------------------------------------------------------- a whole run
+
+#[tokio::test]
+async fn a_search_over_tools_releases_its_write_once_and_counts_its_calls() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let world = ToolWorld::new(config(&store));
+    let propose = |view: &View<'_>| {
+        let written = view.observation.text.contains("create_item");
+        if written {
+            return vec![Action::new("finish", json!({"answer": "done"}))];
+        }
+        let get = |id: i64| Action::new("get_item", json!({ "id": id }));
+        vec![
+            get(1),
+            Action::new("list_items", json!({})),
+            Action::new("create_item", json!({"name": "mug"})),
+        ]
+    };
+    let value = |view: &View<'_>| {
+        let value = match (view.answer, view.waiting.is_empty(), view.path.len()) {
+            (Some(_), _, _) => 1.0,
+            // The write is worth it once the items were looked at.
+            (None, false, 2..) => 0.9,
+            (None, false, _) => 0.1,
+            (None, true, _) => 0.5,
+        };
+        Some(value)
+    };
+    let job = Job {
+        goal: Some("make a mug".to_owned()),
+        search: SearchConfig {
+            strategy: StrategyKind::BestFirst,
+            branching: NonZeroU8::new(3).unwrap(),
+            depth: 4,
+            budget: Budget {
+                steps: Some(14),
+                ..Budget::default()
+            },
+            ..SearchConfig::default()
+        },
+        policy: policy(propose),
+        critic: critic(value),
+        world: Arc::new(world),
+        workers: NonZeroUsize::new(2).unwrap(),
+        checks: vec![Check::Answer(AnswerTest::Exact("done".to_owned()))],
+        limits: RunLimits::default(),
+        seed: Seed(5),
+        retries: 2,
+        dry_run: false,
+    };
+    let report = quiet(job).await.report;
+    assert_eq!(report.verdict.outcome, Outcome::Solved, "{report:?}");
+    let creates = store
+        .log()
+        .iter()
+        .filter(|call| call.starts_with("create_item"))
+        .count();
+    assert_eq!(
+        (creates, store.items().names.len()),
+        (1, 2),
+        "sent once, by the commit"
+    );
+    assert_eq!((report.steps.writes, report.steps.commit_writes), (0, 1));
+    // Two reads are all that the search asked; what else it wanted to know it knew.
+    assert_eq!(report.steps.calls, 2, "{:?}", report.steps);
+    assert!(report.steps.recorded_calls >= 2, "{:?}", report.steps);
+}
