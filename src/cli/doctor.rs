@@ -6,11 +6,15 @@ use std::time::Duration;
 use clap::Args;
 
 use super::app::{print, say};
+use super::doctor_site::site_text;
 use super::install::install_browser;
 use super::models::ModelArgs;
 use super::{CliError, Exit};
 use crate::context::Cx;
-use crate::env::browser::{BrowserBinary, Chromium, browser_version, find_browser};
+use crate::env::OpenError;
+use crate::env::browser::{
+    BrowserBinary, BrowserConfig, Chromium, browser_version, find_browser, inspect,
+};
 use crate::llm::{ChatModel, ChatRequest, Message, OpenAi, ResponseFormat, Role};
 use crate::task::data_dir;
 use crate::task::miniwob;
@@ -30,12 +34,18 @@ pub(super) struct DoctorArgs {
     /// The browser to look at [default: looked for on PATH].
     #[arg(long, value_name = "FILE", env = "BRANCHLINE_BROWSER")]
     browser: Option<PathBuf>,
+    /// Look at this page instead: load it twice, try an action or two, go back; nothing is written.
+    #[arg(long, value_name = "URL")]
+    site: Option<String>,
     #[command(flatten)]
     models: ModelArgs,
 }
 
 /// `branchline doctor`.
 pub(super) async fn doctor(args: DoctorArgs, cx: &Cx) -> Result<Exit, CliError> {
+    if let Some(url) = &args.site {
+        return site(&args, url, cx).await;
+    }
     let mut exit = Exit::Done;
     let mut report = |good: bool, what: &str, detail: &str, otherwise: Exit| {
         print(&format!(
@@ -87,6 +97,27 @@ pub(super) async fn doctor(args: DoctorArgs, cx: &Cx) -> Result<Exit, CliError> 
         _ => print("--   miniwob: not fetched (`branchline fetch miniwob`)"),
     }
     Ok(exit)
+}
+
+/// Looks at a page of a site.
+async fn site(args: &DoctorArgs, url: &str, cx: &Cx) -> Result<Exit, CliError> {
+    let config = BrowserConfig {
+        binary: args.browser.clone().map(BrowserBinary::at),
+        ..BrowserConfig::default()
+    };
+    let report = inspect(config, url, cx).await.map_err(|error| {
+        let hint = match &error {
+            OpenError::Missing { hint, .. } => hint.clone(),
+            _ => "check the URL, and that the server is running".to_owned(),
+        };
+        CliError::new(Exit::Environment, error).hint(hint)
+    })?;
+    print(site_text(&report).trim_end());
+    Ok(if report.is_good() {
+        Exit::Done
+    } else {
+        Exit::Environment
+    })
 }
 
 fn indented(error: &CliError) -> String {

@@ -16,6 +16,7 @@ mod app;
 mod bench;
 mod demo;
 mod doctor;
+mod doctor_site;
 mod error;
 pub mod fetch;
 mod import;

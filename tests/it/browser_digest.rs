@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use branchline::context::Cx;
-use branchline::env::browser::{BrowserConfig, BrowserWorld};
+use branchline::env::browser::{BrowserConfig, BrowserWorld, inspect};
 use branchline::env::{Environment, World};
 use branchline::types::{Action, Digest, NoticeKind, Observation, Seed, Step, Writes};
 use serde_json::json;
@@ -388,4 +388,73 @@ async fn browser_mask_gives_up_on_a_site_that_answers_differently_each_time() {
     assert!(text.contains("and 7 more"), "{text}");
     let (_env, second) = start(&world).await;
     assert_ne!(first.digest, second.digest, "nothing is hidden then");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_inspection_tells_what_a_site_is_like() {
+    let pages = Pages::serve(&[("/next", "<title>Next</title><p>next</p>")]).await;
+    pages.make("/", |n| {
+        format!(
+            "<title>Shop</title><p id=seen>visitor {n}</p><input aria-label=Search><input type=hidden name=a value=1>
+             <a href=/logout>Log out</a><a href=/next>Next</a><iframe src=/next></iframe><script>
+             document.cookie = 'theme=dark; max-age=1000'; fetch('/track', {{method: 'POST'}}).catch(() => 0);
+             navigator.serviceWorker.register('/sw.js');</script>"
+        )
+    });
+    let script = ("content-type".to_owned(), "text/javascript".to_owned());
+    pages.add(
+        "/sw.js",
+        Answer {
+            status: 200,
+            headers: vec![script],
+            body: "addEventListener('fetch', () => 0)".to_owned(),
+        },
+    );
+    let (origin, cx) = (pages.real_origin(), Cx::default());
+    let report = inspect(BrowserConfig::default(), origin, &cx)
+        .await
+        .unwrap();
+    assert!(report.is_good(), "{report:?}");
+    let [difference] = &report.differences[..] else {
+        panic!("{report:?}")
+    };
+    assert_eq!(difference.masked.as_deref(), Some("visitor ▒"));
+    assert_eq!(difference.place, "text at #seen");
+    let tried: Vec<&str> = report
+        .restores
+        .iter()
+        .map(|back| back.state.as_str())
+        .collect();
+    assert_eq!(
+        tried,
+        [
+            "fill textbox \"Search\"",
+            "the start",
+            "click link \"Next\""
+        ]
+    );
+    assert_eq!(report.cookies, ["theme"]);
+    assert_eq!(report.service_workers, [format!("{origin}/")]);
+    let covered = report.covered;
+    assert_eq!(
+        (covered.fields, covered.frames, covered.hidden),
+        (1, 1, 1),
+        "{covered:?}"
+    );
+    let asked = pages.requests();
+    assert!(
+        !asked
+            .iter()
+            .any(|r| r.starts_with("POST") || r.contains("logout")),
+        "{asked:?}"
+    );
+    let error = inspect(BrowserConfig::default(), "shop.example", &cx)
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("an http or https URL is expected"),
+        "{error}"
+    );
 }

@@ -403,7 +403,7 @@ impl Browser {
     }
 
     /// Reads the page and takes its references over.
-    async fn read(&mut self, cx: &Cx) -> Result<Page, ScriptError> {
+    pub(super) async fn read(&mut self, cx: &Cx) -> Result<Page, ScriptError> {
         let page = loop {
             match self.lane.read(self.next, cx).await {
                 // The page navigated under the walk (a late redirect): wait for rest, read again.

@@ -229,7 +229,7 @@ impl Page {
 
 /// One thing that two loads of a page show differently.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub(super) struct Difference {
+pub struct Difference {
     /// Where: role and path in the document.
     pub place: String,
     /// What the first load showed.

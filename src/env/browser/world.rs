@@ -304,7 +304,7 @@ impl World for BrowserWorld {
     }
 
     async fn open(&self, seed: Seed, cx: &Cx) -> Result<Box<dyn Environment>, OpenError> {
-        self.open_lane(seed, false, cx).await
+        Ok(Box::new(self.open_lane(seed, false, cx).await?))
     }
 
     async fn open_for_commit(
@@ -312,17 +312,18 @@ impl World for BrowserWorld {
         seed: Seed,
         cx: &Cx,
     ) -> Result<Box<dyn Environment>, OpenError> {
-        self.open_lane(seed, true, cx).await
+        Ok(Box::new(self.open_lane(seed, true, cx).await?))
     }
 }
 
 impl BrowserWorld {
-    async fn open_lane(
+    /// A lane at the start, by its own type.
+    pub(super) async fn open_lane(
         &self,
         seed: Seed,
         archive: bool,
         cx: &Cx,
-    ) -> Result<Box<dyn Environment>, OpenError> {
+    ) -> Result<Browser, OpenError> {
         let mut tried = None;
         loop {
             let chromium = self.chromium(cx).await?;
@@ -332,7 +333,7 @@ impl BrowserWorld {
             })?;
             let shared = Arc::clone(&self.shared);
             match Browser::open(shared, Arc::clone(&chromium), instance, seed, archive, cx).await {
-                Ok(browser) => return Ok(Box::new(browser)),
+                Ok(browser) => return Ok(browser),
                 // The shared browser had died unnoticed: start another, once.
                 Err(OpenError::Lost(_)) if tried.is_none() => {
                     self.forget(&chromium).await;
