@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, BoostQuery, Occur, Query, TermQuery};
+use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::{IndexReader, ReloadPolicy, TantivyDocument, Term};
 
@@ -162,11 +162,7 @@ impl Index {
                 entry.1 = entry.1.max(score);
             }
         }
-        let near: BTreeMap<u64, f32> = self
-            .groups
-            .search(query, name, GROUPS)?
-            .into_iter()
-            .collect();
+        let near = self.groups.search(query, name, GROUPS)?;
         let mut hits: Vec<Hit> = scores
             .into_iter()
             .map(|(id, (whole, best))| {
@@ -212,26 +208,44 @@ impl Part {
         Ok(Self { reader, text, name })
     }
 
-    /// The best documents for `query` by id, best first.
-    fn search(&self, query: &str, name: f32, most: usize) -> Result<Vec<(u64, f32)>, IndexError> {
-        let mut clauses: Vec<(Occur, Box<dyn Query>)> = Vec::new();
-        for term in terms(query).into_iter().take(MOST_TERMS) {
-            let of = |field| {
-                let term = Term::from_field_text(field, &term);
-                TermQuery::new(term, IndexRecordOption::WithFreqs)
-            };
-            clauses.push((Occur::Should, Box::new(of(self.text))));
-            if name > 0.0 {
-                let boosted = BoostQuery::new(Box::new(of(self.name)), name);
-                clauses.push((Occur::Should, Box::new(boosted)));
+    /// Documents for `query` with their scores: the best by text and the best by name.
+    fn search(
+        &self,
+        query: &str,
+        name: f32,
+        most: usize,
+    ) -> Result<BTreeMap<u64, f32>, IndexError> {
+        let mut terms = terms(query);
+        terms.truncate(MOST_TERMS);
+        let mut scores = BTreeMap::new();
+        // One field at a time: the engine then skips what cannot be among the best.
+        for (field, weight) in [(self.text, 1.0), (self.name, name)] {
+            if weight > 0.0 {
+                for (id, score) in self.best(field, &terms, most)? {
+                    *scores.entry(id).or_default() += weight * score;
+                }
             }
         }
-        if clauses.is_empty() {
+        Ok(scores)
+    }
+
+    fn best(
+        &self,
+        field: Field,
+        terms: &[String],
+        most: usize,
+    ) -> Result<Vec<(u64, f32)>, IndexError> {
+        if terms.is_empty() {
             return Ok(Vec::new());
         }
+        let clause = |term: &String| -> (Occur, Box<dyn Query>) {
+            let term = Term::from_field_text(field, term);
+            let query = TermQuery::new(term, IndexRecordOption::WithFreqs);
+            (Occur::Should, Box::new(query))
+        };
+        let query = BooleanQuery::new(terms.iter().map(clause).collect());
         let searcher = self.reader.searcher();
-        let top = TopDocs::with_limit(most).order_by_score();
-        let found = searcher.search(&BooleanQuery::new(clauses), &top)?;
+        let found = searcher.search(&query, &TopDocs::with_limit(most).order_by_score())?;
         let mut out = Vec::with_capacity(found.len());
         for (score, address) in found {
             let segment = searcher.segment_reader(address.segment_ord);
