@@ -1,6 +1,7 @@
 //! `branchline bench`: what this machine does, as medians and ratios within one run.
 
 mod tools;
+mod html;
 
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::sync::Arc;
@@ -47,6 +48,8 @@ enum What {
     Settle(PageArgs),
     /// A call of a tool over the bare request, and a batch of calls at the same time.
     Tools(tools::ToolsArgs),
+    /// Pages without a browser: snapshot and restore, page actions a second.
+    Html(html::HtmlArgs),
 }
 
 #[derive(Debug, Args)]
@@ -94,6 +97,7 @@ pub(super) async fn bench(args: BenchArgs, cx: &Cx) -> Result<Exit, CliError> {
         What::Observe(args) => observe(&args, cx).await,
         What::Settle(args) => settle(&args, cx).await,
         What::Tools(args) => tools::tools(&args, cx).await,
+        What::Html(args) => html::html(&args, cx).await,
     }
 }
 

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use super::app::{print, say};
 use super::install::install_browser;
 use super::models::ModelArgs;
-use super::run::{OutputArgs, SearchArgs, suite};
+use super::run::{Env, OutputArgs, SearchArgs, suite};
 use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::demo::serve;
@@ -59,7 +59,8 @@ pub(super) async fn demo(args: DemoArgs, cx: &Cx) -> Result<Exit, CliError> {
         })?;
         return Ok(Exit::Done);
     }
-    if args.output.browser.is_none() && find_browser().is_none() {
+    let html = matches!(args.search.env, Some(Env::Html | Env::Auto));
+    if !html && args.output.browser.is_none() && find_browser().is_none() {
         let installed = install_browser(&mut |line| say(line)).map_err(|error| {
             let hint = error.hint();
             CliError::new(

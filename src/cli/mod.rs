@@ -22,6 +22,7 @@ pub mod fetch;
 mod import;
 pub mod install;
 mod models;
+mod places;
 mod replay;
 mod run;
 mod tools;

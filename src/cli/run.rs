@@ -11,22 +11,17 @@ use serde_json::json;
 
 use super::app::{print, say};
 use super::models::{ModelArgs, Parts};
+use super::places::Places;
 use super::{CliError, Exit};
 use crate::context::Cx;
-use crate::demo::DemoSite;
-use crate::env::Site;
-use crate::env::browser::{
-    BrowserBinary, BrowserConfig, BrowserWorld, browser_version, find_browser,
-};
-use crate::env::server::ServerSite;
+use crate::env::browser::{BrowserBinary, browser_version, find_browser};
 use crate::eval::{Check, Outcome, Table};
 use crate::llm::Price;
 use crate::record::{Recorder, Redactor, RunManifest};
 use crate::report::{About, Mode, Reporter, RunBudget, summary, summary_json};
 use crate::runtime::{FailurePart, Job, RunLimits, RunReport};
 use crate::search::{Budget, Compat, DfsdtOptions, Order, SearchConfig, StrategyKind};
-use crate::task::miniwob::MiniwobSite;
-use crate::task::{EnvKind, StartSite, Task, data_dir, load};
+use crate::task::{EnvKind, StartSite, Task, load};
 use crate::types::{MicroUsd, Seed, UnitF32, Writes};
 
 /// Options of `branchline run`.
@@ -51,6 +46,11 @@ pub(super) struct SearchArgs {
     /// How to search.
     #[arg(long, value_enum, default_value = "best-first")]
     pub strategy: Strategy,
+    /// What pages are read with: a browser; html, which runs no scripts and restores a state in
+    /// microseconds; or auto, which compares the start page in both [default: the task's, else
+    /// browser].
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub env: Option<Env>,
     /// Candidates per state; for best-of-n also the number of paths; for dfsdt the beam's width
     /// [default: 5; for dfsdt 2].
     #[arg(long, value_name = "1..255", value_parser = count)]
@@ -163,6 +163,26 @@ pub(super) enum CompatKind {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Env {
+    /// A real Chromium.
+    Browser,
+    /// The same pages without one.
+    Html,
+    /// Html where the start page loses nothing by it.
+    Auto,
+}
+
+impl From<Env> for EnvKind {
+    fn from(env: Env) -> Self {
+        match env {
+            Env::Browser => Self::Browser,
+            Env::Html => Self::Html,
+            Env::Auto => Self::Auto,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Landing {
     /// In the order they were asked.
     Ticket,
@@ -257,30 +277,6 @@ fn config(args: &SearchArgs, task: &Task) -> Result<(SearchConfig, RunLimits), C
     Ok((search, limits))
 }
 
-/// The site a task starts on.
-fn site(task: &Task) -> Result<Arc<dyn Site>, CliError> {
-    Ok(match &task.start.site {
-        StartSite::Demo => Arc::new(DemoSite::new()),
-        StartSite::Miniwob => {
-            let data = data_dir().ok_or_else(|| {
-                CliError::new(Exit::Usage, "no directory for fetched data")
-                    .hint("set BRANCHLINE_DATA to a directory")
-            })?;
-            Arc::new(MiniwobSite::new(&data)?)
-        }
-        StartSite::Server(spec) => {
-            let site = ServerSite::new((**spec).clone(), task.writes);
-            Arc::new(site.map_err(|error| CliError::new(Exit::Environment, error))?)
-        }
-        StartSite::None => {
-            return Err(CliError::new(
-                Exit::Usage,
-                format!("{}: it has no site", task.id),
-            ));
-        }
-    })
-}
-
 /// The browser that the options name, or the best on `PATH`.
 pub(super) fn browser(output: &OutputArgs) -> Result<BrowserBinary, CliError> {
     let found = match &output.browser {
@@ -308,7 +304,7 @@ pub(super) async fn suite(
     output: &OutputArgs,
     cx: &Cx,
 ) -> Result<Exit, CliError> {
-    let browser = browser(output)?;
+    let places = Places::new(tasks, search, models, output)?;
     let parts = models.parts(search)?;
     if search.max_usd.is_some()
         && let Some(model) = parts
@@ -359,7 +355,7 @@ pub(super) async fn suite(
     for (index, task) in tasks.iter().enumerate() {
         let place = (index + 1, tasks.len());
         let (outcome, exit) =
-            match one(task, place, search, models, output, &parts, &browser, cx).await {
+            match one(task, place, search, models, output, &parts, &places, cx).await {
                 Ok(report) => {
                     let exit = exit_of(&report);
                     show(&report, task, search, output)?;
@@ -400,7 +396,7 @@ async fn one(
     models: &ModelArgs,
     output: &OutputArgs,
     parts: &Parts,
-    browser: &BrowserBinary,
+    places: &Places,
     cx: &Cx,
 ) -> Result<RunReport, CliError> {
     if task.env == EnvKind::Tools {
@@ -408,27 +404,25 @@ async fn one(
         return Err(CliError::new(Exit::Usage, what));
     }
     let (search, limits) = config(args, task)?;
-    let settings = BrowserConfig {
-        binary: Some(browser.clone()),
-        screenshots: !output.no_screenshots,
-        observation_tokens: models.page_tokens,
-        // The demo and the benchmark pages are known to answer the same each time.
-        double_load: !args.no_double_load && matches!(task.start.site, StartSite::Server(_)),
-        ..BrowserConfig::default()
-    };
-    let world = BrowserWorld::new(
-        settings,
-        site(task)?,
-        &task.start.path,
-        task.writes,
-        task.episode.clone(),
-    )
-    .with_effects(task.effects.clone());
+    let chosen = places.choose(task, cx).await?;
+    if let Some(why) = &chosen.why {
+        if output.json {
+            let line =
+                json!({"event": "env", "task": task.id, "env": chosen.kind.name(), "why": why});
+            print(&line.to_string());
+        } else if !output.quiet {
+            say(&format!("{}: env {} ({why})", task.id, chosen.kind.name()));
+        }
+    }
+    let world = places.world(task, chosen.kind)?;
     let mut versions = BTreeMap::from([(
         "branchline".to_owned(),
         env!("CARGO_PKG_VERSION").to_owned(),
     )]);
-    if let Ok(version) = browser_version(&browser.path) {
+    if chosen.kind == EnvKind::Browser
+        && let Some(browser) = &places.browser
+        && let Ok(version) = browser_version(&browser.path)
+    {
         versions.insert("browser".to_owned(), version);
     }
     if let Some(model) = &parts.model {
@@ -439,6 +433,8 @@ async fn one(
         "model": models.endpoint()?,
         "wall_seconds": limits.wall.map(|wall| wall.as_secs()),
         "screenshots": !output.no_screenshots,
+        "env": chosen.kind.name(),
+        "env_why": chosen.why,
     });
     let manifest = RunManifest {
         task: task.id.clone(),
@@ -463,7 +459,7 @@ async fn one(
         search,
         policy: Arc::clone(&parts.policy),
         critic: Arc::clone(&parts.critic),
-        world: Arc::new(world),
+        world,
         workers: NonZeroUsize::from(args.workers),
         checks: task.checks.clone(),
         limits,

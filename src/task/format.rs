@@ -761,7 +761,7 @@ mod tests {
                |          ^^^^^^^^^^^
         "#);
         insta::assert_snapshot!(fail("env = \"zebra\"\n"), @r#"
-            t.toml:1:7: unknown value `zebra`, expected one of `browser`, `tools`
+            t.toml:1:7: unknown value `zebra`, expected one of `browser`, `html`, `auto`, `tools`
              1 | env = "zebra"
                |       ^^^^^^^
         "#);

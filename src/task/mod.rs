@@ -7,7 +7,7 @@
 //!
 //! ```toml
 //! goal = "Find the cheapest mug and tell its price."   # required: the task in the user's words
-//! env = "browser"           # the default; "tools" for calls of a registry's tools
+//! env = "browser"           # the default; html | auto (below); "tools" for a registry's tools
 //! writes = "checkpoint"     # hold (default) | session | checkpoint | allow
 //!
 //! [start]
@@ -25,6 +25,10 @@
 //! kind = "answer"
 //! number = 12.5             # exactly one of: exact, contains, number (+ tolerance), any_of
 //! ```
+//!
+//! `env = "html"` reads the same pages without a browser: no scripts run, and a state is restored in
+//! microseconds. `env = "auto"` loads the start page once with and once without a browser and goes
+//! without where nothing is lost by it.
 //!
 //! | `kind` | Keys |
 //! |---|---|

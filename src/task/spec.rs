@@ -51,8 +51,25 @@ pub enum EnvKind {
     /// A real browser.
     #[default]
     Browser,
+    /// The same pages without a browser: no scripts run.
+    Html,
+    /// Without a browser where the start page loses nothing by it, else with one.
+    Auto,
     /// Calls of the tools of a registry.
     Tools,
+}
+
+impl EnvKind {
+    /// As task files and the command line name it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Browser => "browser",
+            Self::Html => "html",
+            Self::Auto => "auto",
+            Self::Tools => "tools",
+        }
+    }
 }
 
 /// Where a task starts.

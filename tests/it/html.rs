@@ -12,7 +12,8 @@ use branchline::demo::DemoSite;
 use branchline::env::html::{HtmlConfig, HtmlWorld};
 use branchline::env::{ActError, Environment, FixedSite, OpenError, RestoreError, World};
 use branchline::types::{
-    Action, Effect, EffectKind, NoticeKind, Observation, Query, Rejection, Rung, Seed, Step, Writes,
+    Action, Effect, EffectKind, EffectRules, NoticeKind, Observation, Query, Rejection,
+    RequestPattern, Rung, Seed, Step, Writes,
 };
 use serde_json::{Value, json};
 
@@ -681,8 +682,17 @@ async fn html_holds_writes_and_releases_only_what_is_allowed() {
     allowed.body = Some("csrf=t0&n=3&p=".to_owned());
     match lane.env.release(&buy, &[allowed], &lane.cx).await.unwrap() {
         Step::Done { effects, .. } => {
-            assert_eq!(effects.len(), 1);
-            assert!(!effects[0].held);
+            let told: Vec<(EffectKind, &str, bool)> = effects
+                .iter()
+                .map(|e| (e.kind, e.method.as_str(), e.held))
+                .collect();
+            assert_eq!(
+                told,
+                [
+                    (EffectKind::Write, "POST", false),
+                    (EffectKind::Read, "GET", false)
+                ]
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -696,6 +706,75 @@ async fn html_holds_writes_and_releases_only_what_is_allowed() {
     assert_eq!(lines, ["GET 200", "POST 303", "GET 200"]);
     let text = serde_json::to_string(&log).unwrap();
     assert!(text.contains("\"redirectURL\":\"/echo\""), "{text}");
+}
+
+fn rules(path: &str, _: &Ask) -> Option<Reply> {
+    Some(match path {
+        "/" => {
+            let mut page = html(
+                "<a href=/logout>Leave</a><a href=/item/7/zap>Zap</a>\
+                 <form method=post action=/find><button>Find</button></form>\
+                 <form method=post action=/stats><button>Count</button></form>",
+            );
+            page.1.push(("set-cookie", "seen=1".to_owned()));
+            page
+        }
+        "/find" => {
+            let mut page = html("<title>Found</title>");
+            page.1.push(("set-cookie", "seen=2".to_owned()));
+            page
+        }
+        _ => return None,
+    })
+}
+
+#[tokio::test]
+async fn html_follows_the_tasks_word_on_requests() {
+    let (origin, log, _stop) = serve(rules).await;
+    let patterns = |text: &str| vec![text.parse::<RequestPattern>().unwrap()];
+    let site = Arc::new(FixedSite::new(&origin));
+    let world =
+        HtmlWorld::new(HtmlConfig::default(), site, "/", Writes::Hold).with_effects(EffectRules {
+            writes: patterns("GET /item/*/zap"),
+            reads: patterns("POST /find"),
+            ignored: patterns("POST /stats"),
+            strict: false,
+        });
+    let cx = Cx::default();
+    let mut env = world.open(Seed(0), &cx).await.unwrap();
+    let seen = env.observe(&cx).await.unwrap();
+    let click = |name: &str| Action::new("click", json!({"ref": reference(&seen, name)}));
+    for name in ["Leave", "Zap"] {
+        let effects = held(env.act(&click(name), &cx).await.unwrap());
+        assert_eq!(
+            (effects.len(), effects[0].method.as_str()),
+            (1, "GET"),
+            "{name}"
+        );
+    }
+    match env.act(&click("Count"), &cx).await.unwrap() {
+        Step::Done { effects, .. } => {
+            assert!(effects[0].held && effects[0].url.ends_with("/stats"))
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(log.lock().unwrap().clone(), ["GET /"]);
+    match env.act(&click("Find"), &cx).await.unwrap() {
+        Step::Done { effects, .. } => {
+            let told: Vec<(EffectKind, &str)> = effects
+                .iter()
+                .map(|e| (e.kind, e.body.as_deref().unwrap_or_default()))
+                .collect();
+            assert_eq!(
+                told,
+                [
+                    (EffectKind::Read, "1 request"),
+                    (EffectKind::Client, "change seen")
+                ]
+            );
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod demo_shop;
 mod dfsdt;
 mod html;
 mod mcp;
+mod html_browser;
 mod models;
 mod policies;
 mod record;

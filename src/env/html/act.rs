@@ -4,7 +4,7 @@ use url::Url;
 
 use super::document::{Document, Id};
 use super::environment::TextBrowser;
-use super::fetch::{Dealings, Gate, Request};
+use super::fetch::{Dealings, Gate, Ledger, Request};
 use super::fields::{clean, option_disabled};
 use super::form::{self, Submit};
 use super::load::{Loaded, Loader};
@@ -13,15 +13,15 @@ use super::walk::Look;
 use crate::context::{Cx, Interrupted};
 use crate::env::page::actions::{Direction, Ref, Verb};
 use crate::env::page::line;
-use crate::types::{Effect, Notice, NoticeKind, Rejection};
+use crate::types::{Notice, NoticeKind, Rejection};
 
 /// How an action can fail to be carried out.
 #[derive(Debug)]
 pub(super) enum Refusal {
     /// The agent's fault, or how the world is: nothing changed.
     Rejected(Rejection),
-    /// A write was stopped; those that were sent before it come first.
-    Held(Vec<Effect>),
+    /// A write was stopped; the ledger knows it.
+    Held,
     /// Cancelled.
     Interrupted(Interrupted),
     /// The site failed.
@@ -43,8 +43,6 @@ pub(super) struct Performed {
     pub notices: Vec<Notice>,
     pub answer: Option<String>,
     pub terminal: bool,
-    /// Writes that were sent.
-    pub sent: Vec<Effect>,
 }
 
 /// An element on the page, found by its reference.
@@ -147,7 +145,7 @@ impl TextBrowser {
         &mut self,
         state: &mut State,
         verb: &Verb,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         cx: &Cx,
     ) -> Result<Performed, Refusal> {
         let mut done = Performed::default();
@@ -157,7 +155,7 @@ impl TextBrowser {
                 if look(state, &target).refuses_clicks(target.id) {
                     return reject(format!("{} is disabled", target.what));
                 }
-                self.click(state, &target, gate, &mut done, cx).await?;
+                self.click(state, &target, ledger, &mut done, cx).await?;
             }
             Verb::Hover(on) => {
                 self.target(state, on.target)?;
@@ -167,7 +165,7 @@ impl TextBrowser {
                 self::fill(state, &target, &fill.text)?;
                 if fill.submit {
                     let key = Key::parse("Enter").map_err(refused)?;
-                    self.press(state, &key, gate, &mut done, cx).await?;
+                    self.press(state, &key, ledger, &mut done, cx).await?;
                 }
             }
             Verb::Select(select) => {
@@ -176,7 +174,7 @@ impl TextBrowser {
             }
             Verb::Check(check) => {
                 let target = self.target(state, check.target)?;
-                self.check(state, &target, check.on, gate, &mut done, cx)
+                self.check(state, &target, check.on, ledger, &mut done, cx)
                     .await?;
             }
             Verb::Press(press) => {
@@ -185,7 +183,7 @@ impl TextBrowser {
                     let target = self.target(state, target)?;
                     state.page_mut().focus(&target.path, Some(target.id));
                 }
-                self.press(state, &key, gate, &mut done, cx).await?;
+                self.press(state, &key, ledger, &mut done, cx).await?;
             }
             Verb::Scroll(scroll) => {
                 if let Some(target) = scroll.target {
@@ -201,16 +199,16 @@ impl TextBrowser {
             Verb::Goto(goto) => {
                 let url = self.address(&goto.url)?;
                 let request = Request::get(url);
-                self.navigate(state, &[], request, None, gate, &mut done, cx)
+                self.navigate(state, &[], request, None, ledger, &mut done, cx)
                     .await?;
             }
-            Verb::Back => self.history(state, false, gate, &mut done, cx).await?,
-            Verb::Forward => self.history(state, true, gate, &mut done, cx).await?,
+            Verb::Back => self.history(state, false, ledger, &mut done, cx).await?,
+            Verb::Forward => self.history(state, true, ledger, &mut done, cx).await?,
             Verb::TabSwitch(to) => state.active = tab(state, to.index)?,
             Verb::TabOpen(open) => {
                 let url = self.address(&open.url)?;
                 let request = Request::get(url);
-                self.navigate(state, &[], request, Some("_blank"), gate, &mut done, cx)
+                self.navigate(state, &[], request, Some("_blank"), ledger, &mut done, cx)
                     .await?;
                 // It was asked for: that is no news.
                 done.notices.retain(|n| n.kind != NoticeKind::Tab);
@@ -231,7 +229,7 @@ impl TextBrowser {
                         referrer: Some(state.page().top.doc.url.clone()),
                         ..Request::get(self.network().logical(&url))
                     };
-                    self.navigate(state, &[], request, None, gate, &mut done, cx)
+                    self.navigate(state, &[], request, None, ledger, &mut done, cx)
                         .await?;
                 }
             }
@@ -305,7 +303,7 @@ impl TextBrowser {
         path: &[Id],
         request: Request,
         target: Option<&str>,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -315,7 +313,7 @@ impl TextBrowser {
         // Loading the same address again is no new entry.
         let replace = request.body.is_none() && request.url == page.url();
         let loaded = self
-            .load(state, request, gate, &mut done.notices, &mut done.sent, cx)
+            .load(state, request, ledger, &mut done.notices, cx)
             .await?;
         let frame = match loaded {
             Loaded::Frame(frame) => *frame,
@@ -377,20 +375,19 @@ impl TextBrowser {
         &mut self,
         state: &mut State,
         request: Request,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         notices: &mut Vec<Notice>,
-        sent: &mut Vec<Effect>,
         cx: &Cx,
     ) -> Result<Loaded, Refusal> {
-        let (network, library, archive) = self.parts();
+        let (network, world, archive) = self.parts();
         let mut loader = Loader {
             network,
-            library,
+            library: &world.library,
             dealings: Dealings {
                 cookies: &mut state.cookies,
-                gate,
+                ledger,
+                rules: &world.rules,
                 archive,
-                sent,
             },
             notices,
             cx,
@@ -407,17 +404,10 @@ impl TextBrowser {
         cx: &Cx,
     ) -> Result<(), Refusal> {
         let fragment = url.fragment().map(str::to_owned);
-        let mut sent = Vec::new();
-        let loaded = self
-            .load(
-                state,
-                Request::get(url),
-                &mut Gate::Shut,
-                notices,
-                &mut sent,
-                cx,
-            )
-            .await?;
+        // Loading a page writes nothing, whatever the regime.
+        let mut ledger = Ledger::new(Gate::Shut);
+        let request = Request::get(url);
+        let loaded = self.load(state, request, &mut ledger, notices, cx).await?;
         match loaded {
             Loaded::Frame(frame) => {
                 let status = frame.doc.facts.status;
@@ -439,7 +429,7 @@ impl TextBrowser {
         &mut self,
         state: &mut State,
         forward: bool,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -463,7 +453,7 @@ impl TextBrowser {
         if page.top.doc.facts.no_store && page.top.doc.facts.by_get {
             let request = Request::get(page.url());
             let loaded = self
-                .load(state, request, gate, &mut done.notices, &mut done.sent, cx)
+                .load(state, request, ledger, &mut done.notices, cx)
                 .await?;
             if let Loaded::Frame(frame) = loaded {
                 let page = Page::new(*frame, page.fragment.clone());
@@ -477,7 +467,7 @@ impl TextBrowser {
         &mut self,
         state: &mut State,
         target: &Target,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -493,7 +483,7 @@ impl TextBrowser {
         if form::submits(&look, id) {
             return match doc.form_of(id) {
                 Some(form) => {
-                    self.submit(state, &target.path, form, Some(id), gate, done, cx)
+                    self.submit(state, &target.path, form, Some(id), ledger, done, cx)
                         .await
                 }
                 None => Ok(()),
@@ -526,7 +516,9 @@ impl TextBrowser {
                     .chain(doc.ancestors(id))
                     .find(|a| doc.tag(*a) == "a" && doc.has(*a, "href"));
                 if let Some(link) = link {
-                    return self.follow(state, &target.path, link, gate, done, cx).await;
+                    return self
+                        .follow(state, &target.path, link, ledger, done, cx)
+                        .await;
                 }
                 done.notices.push(Notice {
                     kind: NoticeKind::Other,
@@ -545,7 +537,7 @@ impl TextBrowser {
         state: &mut State,
         path: &[Id],
         link: Id,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -589,7 +581,7 @@ impl TextBrowser {
             ..Request::get(url)
         };
         let target = target.map(str::to_owned);
-        self.navigate(state, path, request, target.as_deref(), gate, done, cx)
+        self.navigate(state, path, request, target.as_deref(), ledger, done, cx)
             .await
     }
 
@@ -600,7 +592,7 @@ impl TextBrowser {
         path: &[Id],
         form: Id,
         submitter: Option<Id>,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -611,7 +603,7 @@ impl TextBrowser {
                 let mut request = submission.request;
                 request.url = self.network().logical(&request.url);
                 let target = submission.target;
-                self.navigate(state, path, request, target.as_deref(), gate, done, cx)
+                self.navigate(state, path, request, target.as_deref(), ledger, done, cx)
                     .await
             }
             Submit::Invalid(wrong) => {
@@ -654,7 +646,7 @@ impl TextBrowser {
         state: &mut State,
         target: &Target,
         on: bool,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -680,7 +672,7 @@ impl TextBrowser {
         if look.refuses_clicks(id) {
             return reject(format!("{} is disabled", target.what));
         }
-        self.click(state, target, gate, done, cx).await
+        self.click(state, target, ledger, done, cx).await
     }
 
     /// A key press on what holds the keyboard.
@@ -688,7 +680,7 @@ impl TextBrowser {
         &mut self,
         state: &mut State,
         key: &Key,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -731,10 +723,10 @@ impl TextBrowser {
             ("Enter", "a")
             | ("Enter" | " ", "button" | "summary" | "submit" | "image" | "reset")
             | (" ", "checkbox" | "radio") => {
-                Box::pin(self.click(state, &target, gate, done, cx)).await
+                Box::pin(self.click(state, &target, ledger, done, cx)).await
             }
             ("Enter", _) if doc.tag(id) == "input" => {
-                self.implied(state, &target, gate, done, cx).await
+                self.implied(state, &target, ledger, done, cx).await
             }
             ("Backspace", _) if textual => {
                 let mut text = frame.fields.value(&look, id);
@@ -774,7 +766,7 @@ impl TextBrowser {
         &mut self,
         state: &mut State,
         target: &Target,
-        gate: &mut Gate,
+        ledger: &mut Ledger,
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
@@ -809,7 +801,7 @@ impl TextBrowser {
                 return Ok(());
             }
         }
-        self.submit(state, &target.path, form, button, gate, done, cx)
+        self.submit(state, &target.path, form, button, ledger, done, cx)
             .await
     }
 }

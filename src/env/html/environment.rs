@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
+use cookie_store::CookieStore;
 use scraper::Selector;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -13,19 +14,19 @@ use url::Url;
 use super::act::{Performed, Refusal};
 use super::archive::Archive;
 use super::document::ROOT;
-use super::fetch::{Gate, Network};
-use super::load::Library;
+use super::fetch::{Gate, Ledger, Network};
 use super::state::{Reading, State, Trodden};
 use super::world::{Kept, Shared};
 use crate::context::{Cx, Interrupted};
 use crate::env::page::actions::{self, Verb};
+use crate::env::page::writes::Permits;
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
     SiteInstance, SnapshotError,
 };
 use crate::types::{
-    Action, ActionSpec, Digest, Effect, Notice, Observation, Query, Rejection, Restored, Rung,
-    Snapshot, Step, Writes,
+    Action, ActionSpec, Digest, Effect, EffectKind, Notice, Observation, Query, Rejection,
+    Restored, Rung, Snapshot, Step, Writes,
 };
 
 /// A lane over HTTP: tabs, cookies, history, without a browser.
@@ -47,6 +48,8 @@ pub struct TextBrowser {
     sessions: BTreeMap<u64, u64>,
     /// The saved state that the server is in, if no request went out since.
     server: Option<(u64, crate::env::SiteState)>,
+    /// Whether it carried actions out for good: the server keeps what they wrote.
+    committed: bool,
     /// The id of the live state; `None` while it is unknown (an action is under way or was cut).
     at: Option<u64>,
 }
@@ -71,7 +74,7 @@ macro_rules! refusals {
                     Refusal::Lost(what) => Self::Lost(what),
                     Refusal::Fault(what) => Self::Other(what),
                     Refusal::Rejected(rejection) => Self::Other(rejection.to_string()),
-                    Refusal::Held(_) => Self::Other("a write was held".to_owned()),
+                    Refusal::Held => Self::Other("a write was held".to_owned()),
                 }
             }
         }
@@ -111,6 +114,7 @@ impl TextBrowser {
             session: id,
             sessions: BTreeMap::new(),
             server: None,
+            committed: false,
             at: None,
         };
         lane.start(cx).await?;
@@ -157,8 +161,8 @@ impl TextBrowser {
     }
 
     /// What loading needs of the lane.
-    pub(super) fn parts(&mut self) -> (&Network, &Library, &mut Archive) {
-        (&self.network, &self.world.library, &mut self.archive)
+    pub(super) fn parts(&mut self) -> (&Network, &Shared, &mut Archive) {
+        (&self.network, &self.world, &mut self.archive)
     }
 
     /// Role and name that a reference once had.
@@ -185,7 +189,7 @@ impl TextBrowser {
     }
 
     /// One action on a copy of the state, which takes the state's place if it is done.
-    async fn step(&mut self, action: &Action, mut gate: Gate, cx: &Cx) -> Result<Step, Refusal> {
+    async fn step(&mut self, action: &Action, gate: Gate, cx: &Cx) -> Result<Step, Refusal> {
         if cx.is_cancelled() {
             return Err(Refusal::Interrupted(Interrupted::Cancelled));
         }
@@ -199,32 +203,29 @@ impl TextBrowser {
         // Reading a page may move its server too; only a saved state brings it back.
         let server = self.server.take();
         let exchanges = self.archive.count();
-        let result = self.perform(&mut next, &verb, &mut gate, cx).await;
+        let mut ledger = Ledger::new(gate);
+        let result = self.perform(&mut next, &verb, &mut ledger, cx).await;
+        if ledger.sent() > 0 {
+            self.sent(ledger.sent());
+        }
         if self.archive.count() == exchanges {
             self.server = server;
         }
         match result {
-            Ok(done) => Ok(self.arrive(next, action, target, done)),
+            Ok(done) => Ok(self.arrive(next, action, target, done, ledger)),
             Err(Refusal::Rejected(rejection)) => {
-                self.at = before;
+                // Nothing changed here; a server that was written to on the way has.
+                self.at = before.filter(|_| ledger.sent() == 0);
                 Ok(Step::Rejected(rejection))
             }
-            Err(Refusal::Held(effects)) => {
-                let sent = effects.iter().filter(|effect| !effect.held).count();
-                if sent == 0 {
-                    self.at = before;
-                } else {
-                    self.sent(sent);
-                }
+            Err(Refusal::Held) => {
+                self.at = before.filter(|_| ledger.sent() == 0);
+                let mut effects = ledger.writes;
+                // The stopped ones first.
+                effects.sort_by_key(|effect| !effect.held);
                 Ok(Step::Held { effects })
             }
-            Err(other) => {
-                // It may have arrived: whatever was copied before is not where the server is.
-                if matches!(other, Refusal::Lost(_)) {
-                    self.sent(1);
-                }
-                Err(other)
-            }
+            Err(other) => Err(other),
         }
     }
 
@@ -239,29 +240,33 @@ impl TextBrowser {
         action: &Action,
         target: Option<(String, String)>,
         done: Performed,
+        ledger: Ledger,
     ) -> Step {
         let Performed {
             notices,
             answer,
             terminal,
-            sent,
         } = done;
+        let wrote = ledger.sent() > 0;
+        let mut effects = ledger.effects();
+        effects.extend(cookie_changes(
+            &self.state.cookies,
+            &next.cookies,
+            &self.world.logical,
+        ));
         next.terminal |= terminal;
         if answer.is_some() {
             next.answer.clone_from(&answer);
         }
-        if !sent.is_empty() {
-            self.sent(sent.len());
-        }
         Arc::make_mut(&mut next.path).push(Trodden {
             action: action.clone(),
             target,
-            wrote: !sent.is_empty(),
+            wrote,
         });
         self.state = Arc::new(next);
         self.pending.clone_from(&notices);
         Step::Done {
-            effects: sent,
+            effects,
             notices,
             answer,
         }
@@ -414,6 +419,56 @@ impl TextBrowser {
     }
 }
 
+/// What an action did to the cookies, as effects on the client; values stay unsaid.
+fn cookie_changes(
+    before: &Arc<CookieStore>,
+    after: &Arc<CookieStore>,
+    logical: &str,
+) -> Vec<Effect> {
+    if Arc::ptr_eq(before, after) {
+        return Vec::new();
+    }
+    type Jar = BTreeMap<(String, String, String), String>;
+    let jar = |store: &CookieStore| -> Jar {
+        let all = store.iter_unexpired();
+        all.map(|cookie| {
+            let domain = String::from(&cookie.domain);
+            let path = String::from(&cookie.path);
+            (
+                (domain, path, cookie.name().to_owned()),
+                cookie.value().to_owned(),
+            )
+        })
+        .collect()
+    };
+    let (before, after) = (jar(before), jar(after));
+    let own = logical.split_once("://").map_or(logical, |(_, host)| host);
+    let own = own.split(':').next().unwrap_or(own);
+    let effect = |(domain, _, name): &(String, String, String), what: &str| Effect {
+        kind: EffectKind::Client,
+        method: "COOKIE".to_owned(),
+        url: if domain == own {
+            logical.to_owned()
+        } else {
+            format!("http://{domain}")
+        },
+        headers: Vec::new(),
+        body: Some(format!("{what} {name}")),
+        held: false,
+    };
+    let mut effects = Vec::new();
+    for (key, value) in &after {
+        match before.get(key) {
+            None => effects.push(effect(key, "set")),
+            Some(old) if old != value => effects.push(effect(key, "change")),
+            Some(_) => {}
+        }
+    }
+    let gone = before.keys().filter(|key| !after.contains_key(*key));
+    effects.extend(gone.map(|key| effect(key, "delete")));
+    effects
+}
+
 #[async_trait]
 impl Environment for TextBrowser {
     fn actions(&self) -> &[ActionSpec] {
@@ -447,7 +502,10 @@ impl Environment for TextBrowser {
         allowed: &[Effect],
         cx: &Cx,
     ) -> Result<Step, ActError> {
-        Ok(self.step(action, Gate::Only(allowed.to_vec()), cx).await?)
+        self.committed = true;
+        Ok(self
+            .step(action, Gate::Only(Permits::new(allowed)), cx)
+            .await?)
     }
 
     fn archive(&self) -> Option<har::v1_2::Log> {
@@ -561,10 +619,14 @@ impl Environment for TextBrowser {
         self.at.is_some() && self.at == snapshot.data["state"].as_u64()
     }
 
-    async fn close(self: Box<Self>, _cx: &Cx) -> Result<(), CloseError> {
-        // Dropping the instance gives it back.
-        drop(self);
-        Ok(())
+    async fn close(self: Box<Self>, cx: &Cx) -> Result<(), CloseError> {
+        let Self {
+            instance,
+            committed,
+            ..
+        } = *self;
+        let closed = instance.close(committed, cx).await;
+        closed.map_err(|error| CloseError::Other(error.to_string()))
     }
 }
 

@@ -3,6 +3,7 @@
 //! Every URL is by the site's logical origin; the real one appears only where a request leaves, so
 //! that a state means the same on every instance of a site.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,13 +16,11 @@ use url::Url;
 
 use super::archive::{Archive, Exchange};
 use crate::context::{Cx, Interrupted};
-use crate::env::page::shorten;
-use crate::types::{Effect, EffectKind};
+use crate::env::page::writes::{self, Permits};
+use crate::types::{Effect, EffectKind, EffectRules, RequestClass, RequestUse};
 
 /// More redirects than this are a loop, as browsers see it.
 const MAX_REDIRECTS: usize = 20;
-/// So much of a request's body is told.
-const MAX_SHOWN: usize = 4096;
 const AGENT: &str = concat!(
     "Mozilla/5.0 (compatible; Branchline/",
     env!("CARGO_PKG_VERSION"),
@@ -34,8 +33,6 @@ pub(super) struct Body {
     /// Its content type.
     pub kind: String,
     pub bytes: Vec<u8>,
-    /// As text, for people.
-    pub shown: Option<String>,
 }
 
 /// A request, by logical origin.
@@ -57,26 +54,27 @@ impl Request {
         }
     }
 
-    fn writes(&self) -> bool {
+    fn is_unsafe(&self) -> bool {
         !matches!(self.method.as_str(), "GET" | "HEAD" | "OPTIONS")
     }
 
-    fn effect(&self, with_cookie: bool, held: bool) -> Effect {
-        let mut headers = Vec::new();
-        if let Some(body) = &self.body {
-            headers.push(("content-type".to_owned(), body.kind.clone()));
-        }
-        if with_cookie {
-            headers.push(("cookie".to_owned(), "[redacted]".to_owned()));
-        }
-        let shown = self.body.as_ref().and_then(|body| body.shown.as_deref());
+    /// Its body as an effect shows it.
+    pub(super) fn shown_body(&self) -> Option<String> {
+        let body = self.body.as_ref()?;
+        Some(writes::body(&body.bytes, Some(&body.kind)))
+    }
+
+    fn effect(&self, headers: &HeaderMap) -> Effect {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap_or_default()));
         Effect {
             kind: EffectKind::Write,
             method: self.method.clone(),
             url: self.url.to_string(),
-            headers,
-            body: shown.map(|text| shorten(text, MAX_SHOWN)),
-            held,
+            headers: writes::headers(pairs),
+            body: self.shown_body(),
+            held: false,
         }
     }
 }
@@ -89,7 +87,7 @@ pub(super) enum Gate {
     /// Nothing.
     Shut,
     /// These, each once.
-    Only(Vec<Effect>),
+    Only(Permits),
 }
 
 impl Gate {
@@ -97,59 +95,52 @@ impl Gate {
         match self {
             Self::Open => true,
             Self::Shut => false,
-            Self::Only(allowed) => {
-                let at = allowed.iter().position(|a| is_same_write(a, effect));
-                at.map(|at| allowed.remove(at)).is_some()
-            }
+            Self::Only(permits) => permits.take(effect),
         }
     }
 }
 
-/// Whether a write is the one that was allowed: same method, address and fields. The values of
-/// fields that are there to differ each time (tokens against forgery) may differ.
-fn is_same_write(allowed: &Effect, now: &Effect) -> bool {
-    if allowed.method != now.method || allowed.url != now.url {
-        return false;
+/// What an action caused so far, and what it may send.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    pub gate: Gate,
+    /// Writes in their order; those that matter to nobody are among them, not sent.
+    pub writes: Vec<Effect>,
+    /// Requests that only read, by origin.
+    reads: BTreeMap<String, u32>,
+}
+
+impl Ledger {
+    pub(super) fn new(gate: Gate) -> Self {
+        Self {
+            gate,
+            writes: Vec::new(),
+            reads: BTreeMap::new(),
+        }
     }
-    let (a, b) = (
-        allowed.body.as_deref().unwrap_or_default(),
-        now.body.as_deref().unwrap_or_default(),
-    );
-    if a == b {
-        return true;
+
+    /// How many writes were sent.
+    pub(super) fn sent(&self) -> usize {
+        self.writes.iter().filter(|effect| !effect.held).count()
     }
-    let token = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        [
-            "csrf",
-            "xsrf",
-            "token",
-            "nonce",
-            "authenticity",
-            "viewstate",
-        ]
-        .iter()
-        .any(|word| name.contains(word))
-    };
-    let fields = |text: &str| -> Vec<(String, String)> {
-        url::form_urlencoded::parse(text.as_bytes())
-            .map(|(name, value)| {
-                let value = if token(&name) {
-                    String::new()
-                } else {
-                    value.into_owned()
-                };
-                (name.into_owned(), value)
-            })
-            .collect()
-    };
-    let urlencoded = |effect: &Effect| {
-        effect
-            .headers
-            .iter()
-            .any(|(name, value)| name == "content-type" && value.contains("urlencoded"))
-    };
-    urlencoded(now) && fields(a) == fields(b)
+
+    /// Everything, reads summed up by origin.
+    pub(super) fn effects(self) -> Vec<Effect> {
+        let reads = self.reads.into_iter().map(|(origin, count)| Effect {
+            kind: EffectKind::Read,
+            method: "GET".to_owned(),
+            url: origin,
+            headers: Vec::new(),
+            body: Some(match count {
+                1 => "1 request".to_owned(),
+                _ => format!("{count} requests"),
+            }),
+            held: false,
+        });
+        let mut effects = self.writes;
+        effects.extend(reads);
+        effects
+    }
 }
 
 /// A response, redirects followed.
@@ -177,9 +168,9 @@ impl Reply {
 pub(super) enum FetchError {
     #[error(transparent)]
     Interrupted(#[from] Interrupted),
-    /// A write was stopped before it left. The writes that were sent before it come first.
+    /// A write was stopped before it left; the ledger knows it.
     #[error("a write was held")]
-    Held(Vec<Effect>),
+    Held,
     #[error("{url} could not be loaded: {reason}")]
     Failed {
         url: String,
@@ -206,10 +197,9 @@ pub(super) struct Network {
 /// Everything a request may need and change besides the network.
 pub(super) struct Dealings<'a> {
     pub cookies: &'a mut Arc<CookieStore>,
-    pub gate: &'a mut Gate,
+    pub ledger: &'a mut Ledger,
+    pub rules: &'a EffectRules,
     pub archive: &'a mut Archive,
-    /// Writes that were sent.
-    pub sent: &'a mut Vec<Effect>,
 }
 
 fn rebase(url: &Url, from: &str, to: &str) -> Url {
@@ -326,16 +316,40 @@ impl Network {
             .map(|(name, value)| format!("{name}={value}"))
             .collect::<Vec<_>>()
             .join("; ");
-        let writes = request.writes();
-        if writes {
-            let mut effect = request.effect(!cookie.is_empty(), false);
-            if !with.gate.passes(&effect) {
-                effect.held = true;
-                let mut effects = with.sent.clone();
-                effects.push(effect);
-                return Err(FetchError::Held(effects));
+        let headers = self.headers(request, &cookie);
+        let url = request.url.as_str();
+        let class = with
+            .rules
+            .class(&request.method, url, &self.logical, RequestUse::Main);
+        let writes = class == RequestClass::Write;
+        match class {
+            RequestClass::Read => {
+                let origin = request.url.origin().ascii_serialization();
+                *with.ledger.reads.entry(origin).or_default() += 1;
             }
-            with.sent.push(effect);
+            RequestClass::Write => {
+                let mut effect = request.effect(&headers);
+                effect.held = !with.ledger.gate.passes(&effect);
+                let held = effect.held;
+                with.ledger.writes.push(effect);
+                if held {
+                    return Err(FetchError::Held);
+                }
+            }
+            RequestClass::Ignored => {
+                let mut effect = request.effect(&headers);
+                effect.held = true;
+                with.ledger.writes.push(effect);
+                // Nobody misses it: as if the server had had nothing to say.
+                return Ok(Reply {
+                    url: request.url.clone(),
+                    by_get: false,
+                    status: 204,
+                    headers: HeaderMap::new(),
+                    body: Vec::new(),
+                    cut: false,
+                });
+            }
         }
         let failed = |reason: String| FetchError::Failed {
             url: request.url.to_string(),
@@ -343,7 +357,6 @@ impl Network {
             uncertain: writes,
             own: self.is_own(&request.url),
         };
-        let headers = self.headers(request, &cookie);
         let method = reqwest::Method::from_bytes(request.method.as_bytes())
             .map_err(|e| failed(e.to_string()))?;
         let mut outgoing = self
@@ -372,7 +385,7 @@ impl Network {
             }
             let reply = Reply {
                 url: request.url.clone(),
-                by_get: !writes,
+                by_get: !request.is_unsafe() && !writes,
                 status,
                 headers,
                 body,
@@ -396,7 +409,7 @@ impl Network {
             at,
             waited,
             took: begun.elapsed(),
-            version: format!("{version:?}"),
+            version: format!("{version:?}").to_lowercase(),
             request: request.clone(),
             sent_headers: headers,
             status: reply.status,
@@ -441,7 +454,7 @@ impl Network {
                     set(REFERER, &format!("{origin}/"));
                 }
             }
-            if request.writes() {
+            if request.is_unsafe() {
                 set(ORIGIN, if downgrade { "null" } else { &origin });
             }
         }
@@ -492,30 +505,6 @@ fn causes(error: &reqwest::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn write(url: &str, body: &str) -> Effect {
-        Effect {
-            kind: EffectKind::Write,
-            method: "POST".to_owned(),
-            url: url.to_owned(),
-            headers: vec![(
-                "content-type".to_owned(),
-                "application/x-www-form-urlencoded".to_owned(),
-            )],
-            body: Some(body.to_owned()),
-            held: false,
-        }
-    }
-
-    #[test]
-    fn only_what_is_allowed_passes_and_only_once() {
-        let mut gate = Gate::Only(vec![write("http://a/x", "csrf=1&item=2")]);
-        assert!(!gate.passes(&write("http://a/y", "csrf=1&item=2")));
-        assert!(!gate.passes(&write("http://a/x", "csrf=1&item=3")));
-        assert!(!gate.passes(&write("http://a/x", "csrf=1&item=2&more=1")));
-        assert!(gate.passes(&write("http://a/x", "csrf=9&item=2")));
-        assert!(!gate.passes(&write("http://a/x", "csrf=9&item=2")));
-    }
 
     #[test]
     fn only_the_whole_origin_is_renamed() {

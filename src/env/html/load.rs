@@ -212,7 +212,7 @@ impl From<FetchError> for Refusal {
     fn from(error: FetchError) -> Self {
         match error {
             FetchError::Interrupted(why) => Self::Interrupted(why),
-            FetchError::Held(effects) => Self::Held(effects),
+            FetchError::Held => Self::Held,
             FetchError::Failed {
                 uncertain: true, ..
             } => Self::Lost(format!("{error}; it writes, and may have arrived")),

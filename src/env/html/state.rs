@@ -10,7 +10,7 @@ use url::Url;
 use super::document::{Document, Id};
 use super::fields::Fields;
 use super::walk::Look;
-use crate::env::page::{Place, Row, mask_clocks, render_rows};
+use crate::env::page::{Place, Row, mask_clocks, mask_url, render_rows};
 use crate::types::{Action, Digest, Element, Notice, NoticeKind, Observation, Omitted, Tab};
 
 /// Elements that count as one screen.
@@ -84,6 +84,8 @@ pub(super) struct Found {
     /// Index into [`Reading::frames`].
     pub frame: usize,
     pub node: Id,
+    /// The whole name and value, where they are cut.
+    whole: Option<String>,
     group: u32,
 }
 
@@ -157,6 +159,7 @@ impl Frame {
                 number,
                 frame,
                 node: item.node,
+                whole: item.whole,
                 group: if item.group == 0 {
                     0
                 } else {
@@ -341,11 +344,11 @@ impl State {
             bytes.extend_from_slice(part.as_bytes());
             bytes.push(0);
         };
-        put(self.page().url().as_str());
+        put(&mask_url(self.page().url().as_str()));
         put(&self.page().scroll.to_string());
         put(self.answer.as_deref().unwrap_or("\u{1}"));
         for (index, tab) in self.tabs.iter().enumerate() {
-            put(tab.history[tab.at].url().as_str());
+            put(&mask_url(tab.history[tab.at].url().as_str()));
             put(if index == self.active { "1" } else { "0" });
         }
         Digest::of(bytes)
@@ -437,18 +440,24 @@ fn essence(page: &Page, reading: &Reading) -> Vec<u8> {
         put(&mask_clocks(&element.name));
         put(element.value.as_deref().unwrap_or("\u{1}"));
         put(&format!(
-            "{:?}{}{}",
-            element.states, found.frame, element.interactive
+            "{:?}{}{}{}",
+            element.states, found.frame, element.interactive, element.level
         ));
-        // A password shows as dots; what it is counts all the same.
-        if element.value.as_deref().is_some_and(|v| v.starts_with('•'))
+        put(&found.whole.as_deref().map(mask_clocks).unwrap_or_default());
+        if element.role != "text"
             && let Some(frame) = page.top.at(&reading.frames[found.frame])
         {
-            put(&frame.fields.value(&frame.look(), found.node));
+            put(&frame.look().facts(found.node));
         }
         for option in &element.options {
             put(option);
         }
     }
+    for path in &reading.frames {
+        if let Some(frame) = page.top.at(path) {
+            put(&frame.look().hidden());
+        }
+    }
+    put(if reading.truncated { "cut" } else { "whole" });
     bytes
 }

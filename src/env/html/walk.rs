@@ -7,11 +7,14 @@
 
 use super::document::{Document, Id, squash};
 use super::fields::Fields;
-use crate::types::{Element, ElementState};
+use crate::env::page::{is_token, mask_clocks, mask_url};
+use crate::types::{Digest, Element, ElementState};
 
 const MAX_ITEMS: usize = 6000;
 const MAX_NAME: usize = 160;
 const MAX_TEXT: usize = 600;
+/// Names count up to here, though less of them is shown.
+const MAX_DEEP: usize = 4000;
 const MAX_OPTIONS: usize = 200;
 /// Deeper than this nothing is read; the parser stops not far from there.
 const MAX_DEPTH: usize = 900;
@@ -20,6 +23,8 @@ const MAX_DEPTH: usize = 900;
 #[derive(Debug, Clone)]
 pub(super) struct Item {
     pub element: Element,
+    /// The whole name and value, where the element has only their beginning.
+    pub whole: Option<String>,
     pub node: Id,
     pub group: u32,
 }
@@ -245,6 +250,7 @@ impl Look<'_> {
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => "heading",
             "img" => "img",
             "canvas" => "canvas",
+            "dialog" => "dialog",
             "video" => "video",
             "audio" => "audio",
             "progress" => "progressbar",
@@ -359,7 +365,7 @@ impl Look<'_> {
 
     fn collect_text(&self, id: Id, depth: usize, visible: bool, out: &mut String) {
         for child in self.doc.children(id) {
-            if out.len() > MAX_TEXT * 4 || depth > 20 {
+            if out.len() > MAX_DEEP || depth > 20 {
                 break;
             }
             if let Some(text) = self.doc.text(child) {
@@ -403,7 +409,10 @@ impl Look<'_> {
         }
         let word = ["data-testid", "name", "id", "class"].map(attr);
         let word = word.into_iter().find(|w| !w.is_empty()).unwrap_or_default();
-        squash(&word.replace(['-', '_', '.'], " "))
+        // Identifiers that a framework made up say nothing, and are others with every load.
+        let parts = word.split(|c: char| c.is_whitespace() || "-_.:".contains(c));
+        let said: Vec<&str> = parts.filter(|p| !p.is_empty() && !made_up(p)).collect();
+        said.join(" ")
     }
 
     /// A simplified accessible name (W3C accname 1.2), step by step as the browser's walk does it.
@@ -587,6 +596,111 @@ impl Look<'_> {
             || self.doc.ancestors(id).any(|a| self.doc.has(a, "inert"))
     }
 
+    /// What counts for the digest beside what is shown: the attributes that describe an element or
+    /// decide what can be done with it, where it leads, what it sends, a password.
+    pub(super) fn facts(&self, id: Id) -> String {
+        const MARKS: &[&str] = &[
+            "title",
+            "placeholder",
+            "type",
+            "min",
+            "max",
+            "step",
+            "maxlength",
+            "minlength",
+            "pattern",
+            "multiple",
+            "accept",
+            "target",
+            "download",
+            "draggable",
+            "aria-current",
+            "aria-sort",
+            "aria-busy",
+            "aria-haspopup",
+            "aria-description",
+            "aria-level",
+            "aria-modal",
+            "aria-multiline",
+            "aria-orientation",
+            "aria-posinset",
+            "aria-setsize",
+            "aria-roledescription",
+            "aria-valuemin",
+            "aria-valuemax",
+            "aria-keyshortcuts",
+        ];
+        let doc = self.doc;
+        let tag = doc.tag(id);
+        let mut out = String::new();
+        let mut put = |part: &str| {
+            out.push_str(part);
+            out.push('\n');
+        };
+        for name in MARKS {
+            if let Some(value) = doc.attr(id, name) {
+                put(name);
+                put(&mask_clocks(value));
+            }
+        }
+        if let Some(ids) = doc.attr(id, "aria-describedby") {
+            for target in ids.split_whitespace().filter_map(|name| doc.by_id(name)) {
+                put(&mask_clocks(&self.text_of(target)));
+            }
+        }
+        match tag {
+            "a" => put(&doc.attr(id, "href").map(mask_url).unwrap_or_default()),
+            "img" => put(&doc.attr(id, "src").map(mask_url).unwrap_or_default()),
+            "select" => {
+                for option in self.options(id) {
+                    put(&super::fields::option_value(doc, option));
+                    put(if super::fields::option_disabled(doc, option) {
+                        "-"
+                    } else {
+                        "+"
+                    });
+                }
+            }
+            "input" | "button" => {
+                let form = doc.form_of(id);
+                let own = doc.attr(id, "formaction");
+                let action = own.or_else(|| doc.attr(form?, "action"));
+                put(&action.map(mask_url).unwrap_or_default());
+                let name = doc.attr(id, "name").unwrap_or_default();
+                if self.input_type(id) == "password" && tag == "input" {
+                    // 16 bits of a hash, so that a digest gives nobody's password away.
+                    let digest = Digest::of(self.fields.value(self, id));
+                    put(&digest.short()[..4]);
+                } else if !name.is_empty() {
+                    let value = doc.attr(id, "value").unwrap_or_default();
+                    if !is_token(name, value) {
+                        put(name);
+                        put(value);
+                    }
+                }
+            }
+            _ => {}
+        }
+        out
+    }
+
+    /// What the hidden fields send, tokens left out.
+    pub(super) fn hidden(&self) -> String {
+        let doc = self.doc;
+        let mut out = String::new();
+        for id in 0..doc.len() {
+            if doc.tag(id) == "input" && self.input_type(id) == "hidden" && !doc.has(id, "disabled")
+            {
+                let name = doc.attr(id, "name").unwrap_or_default();
+                let value = doc.attr(id, "value").unwrap_or_default();
+                if !(name.is_empty() || value.is_empty() || is_token(name, value)) {
+                    out.push_str(&format!("{name}={value}\n"));
+                }
+            }
+        }
+        out
+    }
+
     /// The innermost text of the page or an element, as `innerText` gives it, white space collapsed.
     pub(super) fn inner_text(&self, id: Id) -> String {
         let mut out = String::new();
@@ -636,6 +750,14 @@ impl Look<'_> {
     }
 }
 
+/// Whether a word looks like an identifier that no person chose: letters, and three digits or more.
+fn made_up(word: &str) -> bool {
+    word.len() >= 6
+        && word.bytes().all(|b| b.is_ascii_alphanumeric())
+        && word.bytes().any(|b| b.is_ascii_alphabetic())
+        && word.bytes().filter(u8::is_ascii_digit).count() >= 3
+}
+
 /// A number as a script prints it: `0.5`, not `.50`.
 fn number_text(text: &str) -> String {
     text.trim()
@@ -680,11 +802,14 @@ impl Walk<'_> {
             self.truncated = true;
             return None;
         }
+        let max = if role == "text" { MAX_TEXT } else { MAX_NAME };
+        let shown = cut(&name, max);
         self.items.push(Item {
+            whole: (shown != name).then_some(name),
             element: Element {
                 r#ref: String::new(),
                 role: role.to_owned(),
-                name,
+                name: shown,
                 value: None,
                 states: Vec::new(),
                 options: Vec::new(),
@@ -704,7 +829,7 @@ impl Walk<'_> {
         if !text.is_empty()
             && let Some(at) = at
         {
-            self.emit(at, "text", cut(&text, MAX_TEXT), false);
+            self.emit(at, "text", text, false);
         }
     }
 
@@ -750,7 +875,7 @@ impl Walk<'_> {
         let role = look.role(id);
         if role == "iframe" {
             self.flush();
-            self.emit(id, "iframe", look.shown_name(id), false);
+            self.emit(id, "iframe", look.name(id), false);
             return;
         }
         let block = look.block(id);
@@ -779,7 +904,7 @@ impl Walk<'_> {
         }
         if role == "heading" && seen && !has_native(id) {
             self.flush();
-            let name = cut(&look.text_of(id), MAX_NAME);
+            let name = look.text_of(id);
             let level = doc
                 .attr(id, "aria-level")
                 .and_then(|l| l.trim().parse().ok());
@@ -792,7 +917,7 @@ impl Walk<'_> {
             return;
         }
         if matches!(role, "img" | "canvas" | "progressbar" | "meter") && seen {
-            let name = look.shown_name(id);
+            let name = look.name(id);
             let value = look.value(id, role);
             if !name.is_empty() && name != look.hint(id)
                 || value.as_ref().is_some_and(|v| !v.is_empty())
@@ -828,7 +953,7 @@ impl Walk<'_> {
         if live && seen && !doc.raw_text(id).trim().is_empty() {
             let label = squash(doc.attr(id, "aria-label").unwrap_or_default());
             self.flush();
-            self.emit(id, role, cut(&label, MAX_NAME), false);
+            self.emit(id, role, label, false);
         }
         // The text of a label is the name of its control already.
         let labels = tag == "label"
@@ -866,8 +991,8 @@ impl Walk<'_> {
             return;
         }
         self.flush();
-        let name = look.shown_name(id);
-        let value = look.value(id, role).map(|v| cut(&v, MAX_TEXT));
+        let name = look.name(id);
+        let value = look.value(id, role);
         let states = look.states(id);
         let options = if doc.tag(id) == "select" {
             let labels = look.options(id).take(MAX_OPTIONS);
@@ -876,7 +1001,11 @@ impl Walk<'_> {
             Vec::new()
         };
         if let Some(item) = self.emit(id, shown, name, true) {
-            item.element.value = value;
+            let short = value.as_deref().map(|value| cut(value, MAX_TEXT));
+            if short != value {
+                item.whole.get_or_insert_default().extend(value);
+            }
+            item.element.value = short;
             item.element.states = states;
             item.element.options = options;
         }
@@ -897,11 +1026,7 @@ impl Walk<'_> {
         let focusable = doc
             .attr(id, "tabindex")
             .is_some_and(|t| t.trim().parse::<i32>().is_ok_and(|t| t >= 0));
-        let draggable = match doc.attr(id, "draggable") {
-            Some(value) if value.eq_ignore_ascii_case("true") => true,
-            Some(value) if value.eq_ignore_ascii_case("false") => false,
-            _ => doc.tag(id) == "img",
-        };
+        let draggable = doc.is(id, "draggable", "true");
         let pointer = self.look.style(id, "cursor") == Some("pointer");
         focusable || draggable || pointer
     }
@@ -1019,7 +1144,6 @@ mod tests {
         alert "" []
         text "Careful" []
         img "Cat" []
-        img "" []
         link "Home" []
         clickable "Row a" []
         "#);

@@ -13,7 +13,7 @@ use super::load::Library;
 use super::state::State;
 use crate::context::Cx;
 use crate::env::{Environment, OpenError, Site, SiteState, World};
-use crate::types::{Seed, Writes};
+use crate::types::{EffectRules, Seed, Writes};
 
 /// What does not depend on the task.
 #[derive(Debug, Clone)]
@@ -66,6 +66,7 @@ pub(super) struct Shared {
     pub config: HtmlConfig,
     pub start: String,
     pub writes: Writes,
+    pub rules: EffectRules,
     pub logical: String,
     pub library: Library,
     ids: AtomicU64,
@@ -151,6 +152,7 @@ impl HtmlWorld {
                 config,
                 start: start.to_owned(),
                 writes,
+                rules: EffectRules::default(),
                 logical: site.logical_origin().to_owned(),
                 library: Library::default(),
                 ids: AtomicU64::new(1),
@@ -161,13 +163,27 @@ impl HtmlWorld {
             site,
         }
     }
+
+    /// The same world, with what the task says of its requests.
+    ///
+    /// # Panics
+    /// If an environment of this world is open.
+    #[must_use]
+    pub fn with_effects(mut self, rules: EffectRules) -> Self {
+        let shared = Arc::get_mut(&mut self.shared);
+        shared
+            .expect("rules come before the first environment")
+            .rules = rules;
+        self
+    }
 }
 
 #[async_trait]
 impl World for HtmlWorld {
     fn concurrency(&self) -> NonZeroUsize {
         // Lanes wait for servers and models; each costs a page's memory.
-        const { NonZeroUsize::new(64).unwrap() }
+        const MANY: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+        self.site.capacity().map_or(MANY, |most| most.min(MANY))
     }
 
     async fn open(&self, _seed: Seed, cx: &Cx) -> Result<Box<dyn Environment>, OpenError> {
