@@ -1,7 +1,7 @@
 //! `branchline bench`: what this machine does, as medians and ratios within one run.
 
-mod tools;
 mod html;
+mod tools;
 
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::sync::Arc;

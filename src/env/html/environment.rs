@@ -419,6 +419,9 @@ impl TextBrowser {
     }
 }
 
+/// Values of cookies by domain, path and name.
+type Jar = BTreeMap<(String, String, String), String>;
+
 /// What an action did to the cookies, as effects on the client; values stay unsaid.
 fn cookie_changes(
     before: &Arc<CookieStore>,
@@ -428,7 +431,6 @@ fn cookie_changes(
     if Arc::ptr_eq(before, after) {
         return Vec::new();
     }
-    type Jar = BTreeMap<(String, String, String), String>;
     let jar = |store: &CookieStore| -> Jar {
         let all = store.iter_unexpired();
         all.map(|cookie| {
