@@ -9,6 +9,7 @@ mod architecture;
 mod browser;
 mod browser_digest;
 mod browser_effects;
+mod browser_hold;
 mod browser_walks;
 mod cli;
 mod conformance;
