@@ -754,7 +754,7 @@ async fn html_follows_the_tasks_word_on_requests() {
     }
     match env.act(&click("Count"), &cx).await.unwrap() {
         Step::Done { effects, .. } => {
-            assert!(effects[0].held && effects[0].url.ends_with("/stats"))
+            assert!(effects[0].held && effects[0].url.ends_with("/stats"));
         }
         other => panic!("{other:?}"),
     }
