@@ -152,6 +152,78 @@ fn a_missing_browser_is_three_with_a_way_out() {
 }
 
 #[test]
+fn pages_without_scripts_need_no_browser() {
+    let here = Here::new();
+    let run = |args: &[&str]| {
+        let mut command = here.command(args);
+        command
+            .env("PATH", here.path("empty"))
+            .env_remove("BRANCHLINE_BROWSER");
+        Ran::of(&command.stdin(Stdio::null()).output().unwrap())
+    };
+    let html = run(&["run", "demo/german-keyboard", "--env", "html", "-q"]);
+    assert_eq!(html.code, Some(0), "{}{}", html.out, html.err);
+    let auto = run(&["run", "demo/german-keyboard", "--env", "auto"]);
+    assert_eq!(auto.code, Some(0), "{}{}", auto.out, auto.err);
+    assert!(
+        auto.err
+            .contains("demo/german-keyboard: env html (no browser is installed"),
+        "{}",
+        auto.err
+    );
+    // What was chosen, and why, is in the record.
+    let kept: Vec<String> = std::fs::read_dir(here.path("runs"))
+        .unwrap()
+        .map(|run| std::fs::read_to_string(run.unwrap().path().join("run.toml")).unwrap())
+        .collect();
+    assert!(kept.iter().all(|text| text.contains("env = \"html\"")));
+    assert!(
+        kept.iter()
+            .any(|text| text.contains("env_why = \"no browser is installed"))
+    );
+    let scripted = run(&["run", "miniwob/click-test", "--env", "html"]);
+    assert_eq!(scripted.code, Some(2));
+    assert!(
+        scripted.err.contains("its page is a script"),
+        "{}",
+        scripted.err
+    );
+    let unknown = run(&["run", "demo", "--env", "htlm"]);
+    assert_eq!(unknown.code, Some(2));
+    assert!(
+        unknown.err.contains("a similar value exists: 'html'"),
+        "{}",
+        unknown.err
+    );
+}
+
+#[test]
+fn browser_auto_says_what_it_found() {
+    let here = Here::new();
+    let run = here.run(&[
+        "run",
+        "demo/build-a-lamp",
+        "--env",
+        "auto",
+        "--budget",
+        "1",
+        "--json",
+        "--no-screenshots",
+    ]);
+    let line = run.out.lines().next().unwrap_or_default();
+    let said: serde_json::Value = serde_json::from_str(line).unwrap();
+    assert_eq!(said["event"], "env", "{}{}", run.out, run.err);
+    assert_eq!(said["env"], "browser");
+    assert!(
+        said["why"]
+            .as_str()
+            .unwrap()
+            .contains("without scripts 3 of"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_taken_port_and_an_impossible_record_are_named() {
     let here = Here::new();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();

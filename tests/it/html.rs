@@ -697,6 +697,16 @@ async fn html_holds_writes_and_releases_only_what_is_allowed() {
         other => panic!("{other:?}"),
     }
     assert_eq!(lane.requests(), ["GET /", "POST /buy", "GET /echo"]);
+    // What was allowed and did not happen is said.
+    lane.act("back", json!({})).await;
+    let allowed = effects[0].clone();
+    let field = Action::new("fill", json!({"ref": reference(&before, "N"), "text": "4"}));
+    lane.env
+        .release(&field, &[allowed], &lane.cx)
+        .await
+        .unwrap();
+    let said = lane.text().await;
+    assert!(said.contains("/buy was expected, and not sent"), "{said}");
     let log = lane.env.archive().unwrap();
     let lines: Vec<String> = log
         .entries

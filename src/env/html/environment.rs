@@ -25,8 +25,8 @@ use crate::env::{
     SiteInstance, SnapshotError,
 };
 use crate::types::{
-    Action, ActionSpec, Digest, Effect, EffectKind, Notice, Observation, Query, Rejection,
-    Restored, Rung, Snapshot, Step, Writes,
+    Action, ActionSpec, Digest, Effect, EffectKind, Notice, NoticeKind, Observation, Query,
+    Rejection, Restored, Rung, Snapshot, Step, Writes,
 };
 
 /// A lane over HTTP: tabs, cookies, history, without a browser.
@@ -248,6 +248,17 @@ impl TextBrowser {
             terminal,
         } = done;
         let wrote = ledger.sent() > 0;
+        let unasked: Vec<Notice> = ledger
+            .unasked()
+            .iter()
+            .map(|effect| Notice {
+                kind: NoticeKind::Network,
+                text: format!(
+                    "{} {} was expected, and not sent",
+                    effect.method, effect.url
+                ),
+            })
+            .collect();
         let mut effects = ledger.effects();
         effects.extend(cookie_changes(
             &self.state.cookies,
@@ -265,6 +276,7 @@ impl TextBrowser {
         });
         self.state = Arc::new(next);
         self.pending.clone_from(&notices);
+        self.pending.extend(unasked);
         Step::Done {
             effects,
             notices,

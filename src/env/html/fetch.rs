@@ -124,6 +124,14 @@ impl Ledger {
         self.writes.iter().filter(|effect| !effect.held).count()
     }
 
+    /// What was allowed and not asked for.
+    pub(super) fn unasked(&self) -> &[Effect] {
+        match &self.gate {
+            Gate::Only(permits) => permits.left(),
+            Gate::Open | Gate::Shut => &[],
+        }
+    }
+
     /// Everything, reads summed up by origin.
     pub(super) fn effects(self) -> Vec<Effect> {
         let reads = self.reads.into_iter().map(|(origin, count)| Effect {

@@ -10,6 +10,8 @@ pub(in crate::env) mod writes;
 
 pub use actions::action_specs;
 pub(in crate::env) use clock::mask_clocks;
-pub(in crate::env) use nonce::{MASKED, is_token, mask_url, mask_url_but};
+#[cfg(feature = "browser")]
+pub(in crate::env) use nonce::{MASKED, mask_url_but};
+pub(in crate::env) use nonce::{is_token, mask_url};
 pub use render::render;
 pub(in crate::env) use render::{Place, Row, line, render_rows, shorten};

@@ -13,6 +13,8 @@ pub(in crate::env) enum Place {
     In,
     Above,
     Below,
+    /// Only a layout knows of it.
+    #[cfg_attr(not(feature = "browser"), expect(dead_code, reason = "a browser's"))]
     Aside,
 }
 
