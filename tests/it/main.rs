@@ -7,9 +7,11 @@
 
 mod architecture;
 mod browser;
+mod browser_apps;
 mod browser_digest;
 mod browser_effects;
 mod browser_hold;
+mod browser_sites;
 mod browser_walks;
 mod cli;
 mod conformance;

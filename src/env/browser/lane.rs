@@ -52,6 +52,7 @@ use super::connection::{CALL_LIMIT, CdpError, Connection, Event, auto_attach};
 use super::gate::Pass;
 use super::ledger::{self, Fate, Ledger, RequestBody, Told};
 use super::netlog::{Answer, MAX_ANSWER, NetLog};
+use super::rehome;
 use super::volatile::{Learned, Mask};
 use super::world::DialogPolicy;
 use crate::context::{Cx, Interrupted};
@@ -1537,9 +1538,10 @@ impl Follower {
             drop(self.connection.send(session, aborted));
             return;
         };
+        let body = rehome::answer(answer.body.clone(), &answer.headers, &self.setup.origin.0);
         let answer = FulfillRequestParams {
             response_headers: Some(answer.headers.clone()),
-            body: Some(answer.body.clone().into()),
+            body: Some(body.into()),
             ..FulfillRequestParams::new(id, answer.status)
         };
         drop(self.connection.send(session, answer));
@@ -1611,6 +1613,7 @@ impl Follower {
                         }
                     }
                 }
+                let body = rehome::keep(body, &headers, &origin.origin.0);
                 let answer = Answer {
                     status,
                     headers,

@@ -27,6 +27,7 @@ mod launch;
 mod ledger;
 mod netlog;
 mod observe;
+mod rehome;
 mod settle;
 mod transport;
 mod volatile;

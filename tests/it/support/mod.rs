@@ -1,8 +1,10 @@
-//! What the tests share: a small server of hand-written pages.
+//! What the tests share: small servers, and walks on them.
 
+pub(crate) mod board;
 pub(crate) mod mcp;
 pub(crate) mod site;
 pub(crate) mod tools;
+pub(crate) mod wander;
 
 /// Says, visibly, that a test did nothing and why.
 #[expect(clippy::print_stderr, reason = "a skipped test must be seen")]
