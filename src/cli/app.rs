@@ -50,7 +50,7 @@ enum Command {
     Import(import::ImportArgs),
     /// Rebuild a run's tree from its log alone; fails if it differs from the recorded one.
     Replay(replay::ReplayArgs),
-    /// Get benchmark pages.
+    /// Get benchmarks that are not part of the program.
     Fetch(FetchArgs),
     /// Look at the browser, the model endpoint and the disk, and say what to do.
     Doctor(doctor::DoctorArgs),
@@ -71,6 +71,9 @@ struct FetchArgs {
 enum Fetchable {
     /// MiniWoB++ 1.1.0: 130 small task pages (MIT), by pip, checksum pinned.
     Miniwob,
+    /// BFCL's multi-turn backends and tasks (bfcl-eval 2026.3.23, Apache-2.0), by pip into a virtual
+    /// environment of their own, checksums pinned.
+    Bfcl,
 }
 
 /// The program: parses the arguments, runs the command, gives the exit code.
@@ -107,9 +110,10 @@ pub fn main() -> ExitCode {
             Command::Demo(args) => demo::demo(args, &cx).await,
             Command::Import(args) => import::import(&args),
             Command::Replay(args) => replay::replay(&args),
-            Command::Fetch(FetchArgs {
-                what: Fetchable::Miniwob,
-            }) => miniwob(),
+            Command::Fetch(FetchArgs { what }) => match what {
+                Fetchable::Miniwob => miniwob(),
+                Fetchable::Bfcl => bfcl(),
+            },
             Command::Doctor(args) => doctor::doctor(args, &cx).await,
             Command::Tools(args) => tools::tools(args, &cx).await,
             Command::Bench(args) => bench::bench(args, &cx).await,
@@ -131,6 +135,16 @@ fn miniwob() -> Result<Exit, CliError> {
     })?;
     say(&format!("MiniWoB is in {}", path.display()));
     say("try: branchline run 'miniwob/click-tab?seed=1'");
+    Ok(Exit::Done)
+}
+
+fn bfcl() -> Result<Exit, CliError> {
+    let path = fetch::fetch_bfcl(&mut |line| say(line)).map_err(|error| {
+        let hint = error.hint();
+        CliError::new(Exit::Environment, error).hint(hint)
+    })?;
+    say(&format!("BFCL is in {}", path.display()));
+    say("try: branchline run 'bfcl/multi_turn_base?n=0..9'");
     Ok(Exit::Done)
 }
 

@@ -6,8 +6,7 @@ use clap::{Args, Subcommand};
 
 use super::app::{print, say};
 use super::install::install_browser;
-use super::models::ModelArgs;
-use super::run::{Env, OutputArgs, SearchArgs, suite};
+use super::run::{Env, Options, suite};
 use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::demo::serve;
@@ -16,6 +15,8 @@ use crate::task::load;
 
 /// The task that `branchline demo` shows: its first plausible way is a dead end.
 const SHOWN: &str = "demo/voucher-and-fastest-shipping";
+/// The one that `branchline demo --api` shows.
+const SHOWN_API: &str = "demo/api-throw-in-moss";
 
 /// Options of `branchline demo`.
 #[derive(Debug, Args)]
@@ -26,12 +27,11 @@ pub(super) struct DemoArgs {
     /// Which demo task (`branchline run demo` runs all of them).
     #[arg(value_name = "TASK", default_value = SHOWN)]
     task: String,
+    /// Search with the shop's API instead of its pages: needs no browser.
+    #[arg(long, conflicts_with = "task")]
+    api: bool,
     #[command(flatten)]
-    search: SearchArgs,
-    #[command(flatten)]
-    models: ModelArgs,
-    #[command(flatten)]
-    output: OutputArgs,
+    options: Options,
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,8 +59,15 @@ pub(super) async fn demo(args: DemoArgs, cx: &Cx) -> Result<Exit, CliError> {
         })?;
         return Ok(Exit::Done);
     }
-    let html = matches!(args.search.env, Some(Env::Html | Env::Auto));
-    if !html && args.output.browser.is_none() && find_browser().is_none() {
+    if args.api {
+        let exit = suite(&load(SHOWN_API)?, &args.options, cx).await?;
+        if !args.options.output.json && !args.options.output.quiet {
+            print("\nNext: `branchline run demo-api --strategy dfsdt` for all tasks of the API.");
+        }
+        return Ok(exit);
+    }
+    let html = matches!(args.options.search.env, Some(Env::Html | Env::Auto));
+    if !html && args.options.output.browser.is_none() && find_browser().is_none() {
         let installed = install_browser(&mut |line| say(line)).map_err(|error| {
             let hint = error.hint();
             CliError::new(
@@ -77,8 +84,8 @@ pub(super) async fn demo(args: DemoArgs, cx: &Cx) -> Result<Exit, CliError> {
         format!("demo/{}", args.task)
     };
     let tasks = load(&name)?;
-    let exit = suite(&tasks, &args.search, &args.models, &args.output, cx).await?;
-    if !args.output.json && !args.output.quiet {
+    let exit = suite(&tasks, &args.options, cx).await?;
+    if !args.options.output.json && !args.options.output.quiet {
         print("\nNext: `branchline run demo --strategy greedy` to see what one way only achieves;");
         print("`branchline demo serve` to walk through the shop yourself.");
     }

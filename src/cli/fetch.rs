@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use crate::task::{data_dir, miniwob};
+use crate::task::{bfcl, data_dir, miniwob};
 
 /// SHA-256 of `miniwob-1.1.0-py3-none-any.whl` on the Python package index.
 const MINIWOB_SHA256: &str = "297006e84219d56ad037e843527ed773a4a82509dc43b6031ec4a3ad3e3e61d9";
@@ -40,11 +40,8 @@ pub enum FetchError {
         /// Why not.
         source: io::Error,
     },
-    /// The wheel holds something else than expected.
-    #[error(
-        "the wheel unpacked, but not to the {} pages that were expected",
-        miniwob::PAGES
-    )]
+    /// A package holds something else than expected.
+    #[error("the package was unpacked, but does not hold what was expected")]
     Incomplete,
     /// Python or pip failed in another way; its last words.
     #[error("{program} failed: {words}")]
@@ -76,7 +73,8 @@ impl FetchError {
             Self::Io { .. } => "check the permissions, or set BRANCHLINE_DATA to another directory",
             Self::Incomplete => "this is a fault of Branchline or of the wheel: please report it",
             Self::Failed { .. } => {
-                "try the same by hand: `python3 -m pip download miniwob==1.1.0 --no-deps`"
+                "try the same by hand: `python3 -m pip download miniwob==1.1.0 --no-deps`, or `python3 -m \
+                 venv DIR` (Debian, Ubuntu: `apt-get install python3-venv`)"
             }
         }
     }
@@ -106,13 +104,7 @@ fn fetch_miniwob_to(
         say(&format!("already there: {}", html.display()));
         return Ok(html);
     }
-    let io = |verb, path: &Path| {
-        let path = path.to_owned();
-        move |source: io::Error| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::DiskFull(path),
-            _ => FetchError::Io { verb, path, source },
-        }
-    };
+    let io = io_error;
     std::fs::create_dir_all(data).map_err(io("create", data))?;
     let temporary = tempfile::Builder::new()
         .prefix(".fetch-miniwob-")
@@ -170,6 +162,79 @@ fn fetch_miniwob_to(
     }
     say(&format!("done: {}", html.display()));
     Ok(html)
+}
+
+/// Gets BFCL's package (2.5 MB, from the Python package index, by pip, checksums pinned) into a
+/// virtual environment of its own and gives its directory. Does nothing if it is there. `say` is
+/// told each step. Blocks.
+///
+/// # Errors
+/// [`FetchError`], with a [`FetchError::hint`].
+pub fn fetch_bfcl(say: &mut dyn FnMut(&str)) -> Result<PathBuf, FetchError> {
+    let data = data_dir().ok_or(FetchError::NoDataDir)?;
+    fetch_bfcl_to(&data, Path::new("python3"), say)
+}
+
+fn fetch_bfcl_to(
+    data: &Path,
+    python: &Path,
+    say: &mut dyn FnMut(&str),
+) -> Result<PathBuf, FetchError> {
+    let home = bfcl::home(data);
+    if bfcl::is_fetched(data) {
+        say(&format!("already there: {}", home.display()));
+        return Ok(home);
+    }
+    std::fs::create_dir_all(data).map_err(io_error("create", data))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(".fetch-bfcl-")
+        .tempdir_in(data)
+        .map_err(io_error("write to", data))?;
+    let at = temporary.path();
+    let staged = bfcl::home(at);
+    say("making a virtual environment");
+    let mut venv = Command::new(python);
+    venv.args(["-m", "venv"]).arg(&staged);
+    run(&mut venv, "python3 -m venv", at)?;
+    let requirements = at.join("requirements.txt");
+    std::fs::write(&requirements, bfcl::REQUIREMENTS).map_err(io_error("write", &requirements))?;
+    let version = bfcl::VERSION;
+    say(&format!("installing bfcl-eval {version} (2.5 MB) with pip"));
+    let mut pip = Command::new(bfcl::python(at));
+    pip.args(["-m", "pip", "install", "--require-hashes", "--no-deps"])
+        .args([
+            "--only-binary=:all:",
+            "--no-input",
+            "--disable-pip-version-check",
+        ])
+        .args(["--progress-bar=off", "--timeout=15", "--retries=2"])
+        .arg("--requirement")
+        .arg(&requirements);
+    run(&mut pip, "pip", at)?;
+    if !bfcl::is_fetched(at) {
+        return Err(FetchError::Incomplete);
+    }
+    if home.symlink_metadata().is_ok() {
+        // Not complete, or we would not be here: put aside, and removed with the rest.
+        std::fs::rename(&home, at.join("replaced")).map_err(io_error("replace", &home))?;
+    }
+    match std::fs::rename(&staged, &home) {
+        Ok(()) => {}
+        // Another fetch was faster.
+        Err(_) if bfcl::is_fetched(data) => {}
+        Err(source) => return Err(io_error("create", &home)(source)),
+    }
+    say(&format!("done: {}", home.display()));
+    Ok(home)
+}
+
+/// An error of a file operation, which names the full disk.
+fn io_error(verb: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchError + use<> {
+    let path = path.to_owned();
+    move |source: io::Error| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => FetchError::DiskFull(path),
+        _ => FetchError::Io { verb, path, source },
+    }
 }
 
 fn run(command: &mut Command, program: &'static str, at: &Path) -> Result<(), FetchError> {
@@ -330,6 +395,34 @@ mod tests {
             fails(&WORKS.replace("130", "129")),
             FetchError::Incomplete
         ));
+    }
+
+    /// Makes an environment that installs the questions, asked for one; records that it was called.
+    const MAKES: &str = r#"
+        echo called >> "$(dirname "$0")/calls"
+        mkdir -p "$3/bin" "$3/lib/python3.0/site-packages/bfcl_eval/data"
+        cat > "$3/bin/python" <<'END'
+#!/bin/sh
+grep -q -- --hash= "$(dirname "$0")/../../requirements.txt" || exit 9
+touch "$(dirname "$0")/../lib/python3.0/site-packages/bfcl_eval/data/BFCL_v4_multi_turn_base.json"
+END
+        chmod +x "$3/bin/python""#;
+
+    #[test]
+    fn an_environment_is_made_once_and_whole() {
+        let setup = Setup::new();
+        let fetch = |script: &str| {
+            let python = python(setup.dir.path(), script);
+            fetch_bfcl_to(&setup.data, &python, &mut |_| {})
+        };
+        let broken = MAKES.replace("touch", "true");
+        assert!(matches!(fetch(&broken), Err(FetchError::Incomplete)));
+        assert_eq!(setup.names(), Vec::<String>::new());
+        assert_eq!(fetch(MAKES).unwrap(), bfcl::home(&setup.data));
+        fetch(MAKES).unwrap();
+        let calls = std::fs::read_to_string(setup.dir.path().join("calls")).unwrap();
+        assert_eq!(calls, "called\ncalled\n");
+        assert_eq!(setup.names(), ["bfcl-2026.3.23"]);
     }
 
     #[test]

@@ -25,6 +25,7 @@ mod models;
 mod places;
 mod replay;
 mod run;
+mod run_tools;
 mod tools;
 mod tools_find;
 

@@ -89,7 +89,9 @@ pub(super) struct ModelArgs {
 pub(super) struct Parts {
     pub policy: Arc<dyn Policy>,
     pub critic: Arc<dyn Critic>,
-    /// Name of the model, if one is used.
+    /// The model, if one is used.
+    pub chat: Option<Arc<dyn ChatModel>>,
+    /// Its name.
     pub model: Option<String>,
     /// Values that must never be written.
     pub secrets: Vec<String>,
@@ -188,6 +190,7 @@ impl ModelArgs {
         let llm = policy == PolicyKind::Llm || critic != CriticKind::Lexical;
         let chat = if llm { Some(self.chat()?) } else { None };
         let model = chat.as_ref().map(|chat| chat.name().to_owned());
+        let known = chat.clone();
         let chat = || {
             chat.clone()
                 .expect("made above for every part that uses it")
@@ -226,6 +229,7 @@ impl ModelArgs {
         Ok(Parts {
             policy,
             critic,
+            chat: known,
             model,
             secrets: self.secrets(),
         })

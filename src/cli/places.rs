@@ -11,31 +11,10 @@ use crate::env::browser::{BrowserBinary, BrowserConfig, BrowserWorld};
 use crate::env::html::{Fit, HtmlConfig, HtmlWorld, compare};
 use crate::env::server::ServerSite;
 use crate::env::{Environment, OpenError, Site, World};
+use crate::task::bfcl::{BfclServer, BfclSite};
 use crate::task::miniwob::MiniwobSite;
 use crate::task::{EnvKind, StartSite, Task, data_dir};
 use crate::types::{Observation, Seed};
-
-/// The site a task starts on.
-pub(super) fn site(task: &Task) -> Result<Arc<dyn Site>, CliError> {
-    Ok(match &task.start.site {
-        StartSite::Demo => Arc::new(DemoSite::new()),
-        StartSite::Miniwob => {
-            let data = data_dir().ok_or_else(|| {
-                CliError::new(Exit::Usage, "no directory for fetched data")
-                    .hint("set BRANCHLINE_DATA to a directory")
-            })?;
-            Arc::new(MiniwobSite::new(&data)?)
-        }
-        StartSite::Server(spec) => {
-            let site = ServerSite::new((**spec).clone(), task.writes);
-            Arc::new(site.map_err(|error| CliError::new(Exit::Environment, error))?)
-        }
-        StartSite::None => {
-            let what = format!("{}: it has no site", task.id);
-            return Err(CliError::new(Exit::Usage, what));
-        }
-    })
-}
 
 /// What is asked for: the command line goes before the task, except that tools are no pages.
 fn kind(asked: Option<EnvKind>, task: &Task) -> EnvKind {
@@ -63,6 +42,8 @@ pub(super) struct Places {
     screenshots: bool,
     page_tokens: u32,
     double_load: bool,
+    /// One process for all tasks of BFCL.
+    bfcl: BfclServer,
 }
 
 impl Places {
@@ -99,12 +80,36 @@ impl Places {
             screenshots: !output.no_screenshots,
             page_tokens: models.page_tokens,
             double_load: !search.no_double_load,
+            bfcl: BfclServer::default(),
+        })
+    }
+
+    /// The site a task starts on.
+    pub(super) fn site(&self, task: &Task) -> Result<Arc<dyn Site>, CliError> {
+        let data = || {
+            data_dir().ok_or_else(|| {
+                CliError::new(Exit::Usage, "no directory for fetched data")
+                    .hint("set BRANCHLINE_DATA to a directory")
+            })
+        };
+        Ok(match &task.start.site {
+            StartSite::Demo => Arc::new(DemoSite::new()),
+            StartSite::Miniwob => Arc::new(MiniwobSite::new(&data()?)?),
+            StartSite::Bfcl(name) => Arc::new(BfclSite::new(&data()?, name, &self.bfcl)?),
+            StartSite::Server(spec) => {
+                let site = ServerSite::new((**spec).clone(), task.writes);
+                Arc::new(site.map_err(|error| CliError::new(Exit::Environment, error))?)
+            }
+            StartSite::None => {
+                let what = format!("{}: it has no site", task.id);
+                return Err(CliError::new(Exit::Usage, what));
+            }
         })
     }
 
     /// The world of a task, read in this way.
     pub(super) fn world(&self, task: &Task, kind: EnvKind) -> Result<Arc<dyn World>, CliError> {
-        let site = site(task)?;
+        let site = self.site(task)?;
         let path = &task.start.path;
         if kind == EnvKind::Html {
             let config = HtmlConfig {

@@ -12,8 +12,10 @@ use serde_json::json;
 use super::app::{print, say};
 use super::models::{ModelArgs, Parts};
 use super::places::Places;
+use super::run_tools::{self, Memos, ToolArgs};
 use super::{CliError, Exit};
 use crate::context::Cx;
+use crate::env::World;
 use crate::env::browser::{BrowserBinary, browser_version, find_browser};
 use crate::eval::{Check, Outcome, Table};
 use crate::llm::Price;
@@ -27,16 +29,34 @@ use crate::types::{MicroUsd, Seed, UnitF32, Writes};
 /// Options of `branchline run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// A task file, a directory of them, demo, demo/NAME, `miniwob/NAME?seed=N`, or a suite
-    /// `miniwob?tasks=a,b&seeds=0,1`.
+    /// A task file, a directory of them, demo, demo-api, demo/NAME,
+    /// `miniwob/NAME?seed=N`, `bfcl/multi_turn_base/N`, or a suite `miniwob?tasks=a,b&seeds=0,1`,
+    /// `bfcl/multi_turn_base?n=0..9`.
     #[arg(value_name = "TASK|SUITE")]
     pub task: String,
+    #[command(flatten)]
+    pub options: Options,
+}
+
+/// Everything that a run can be told beside its tasks.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Options {
     #[command(flatten)]
     pub search: SearchArgs,
     #[command(flatten)]
     pub models: ModelArgs,
     #[command(flatten)]
+    pub tools: ToolArgs,
+    #[command(flatten)]
     pub output: OutputArgs,
+}
+
+/// What the tasks of one call share.
+struct Shared<'a> {
+    options: &'a Options,
+    parts: Parts,
+    places: Places,
+    memos: Memos,
 }
 
 /// Options of the search.
@@ -293,17 +313,17 @@ pub(super) fn browser(output: &OutputArgs) -> Result<BrowserBinary, CliError> {
 /// `branchline run`.
 pub(super) async fn run(args: RunArgs, cx: &Cx) -> Result<Exit, CliError> {
     let tasks = load(&args.task)?;
-    suite(&tasks, &args.search, &args.models, &args.output, cx).await
+    suite(&tasks, &args.options, cx).await
 }
 
 /// Runs tasks one after the other and reports on each, then on all.
-pub(super) async fn suite(
-    tasks: &[Task],
-    search: &SearchArgs,
-    models: &ModelArgs,
-    output: &OutputArgs,
-    cx: &Cx,
-) -> Result<Exit, CliError> {
+pub(super) async fn suite(tasks: &[Task], options: &Options, cx: &Cx) -> Result<Exit, CliError> {
+    let Options {
+        search,
+        models,
+        output,
+        ..
+    } = options;
     let places = Places::new(tasks, search, models, output)?;
     let parts = models.parts(search)?;
     if search.max_usd.is_some()
@@ -319,14 +339,16 @@ pub(super) async fn suite(
     for task in tasks {
         let server = match &task.start.site {
             StartSite::Server(spec) => Some(spec),
-            StartSite::Demo | StartSite::Miniwob | StartSite::None => None,
+            StartSite::Demo | StartSite::Miniwob | StartSite::Bfcl(_) | StartSite::None => None,
         };
         // What can never be answered is said before a search is spent on it.
         let answerable = |check: &Check| match check {
             Check::Sql { .. } => {
                 task.start.site == StartSite::Demo || server.is_some_and(|s| s.answers_sql())
             }
-            Check::Reward { .. } => task.episode.is_some(),
+            Check::Reward { .. } => {
+                task.episode.is_some() || matches!(task.start.site, StartSite::Bfcl(_))
+            }
             Check::Answer(_) | Check::Url { .. } | Check::Page { .. } => true,
         };
         if let Some(check) = task.checks.iter().find(|check| !answerable(check)) {
@@ -349,29 +371,34 @@ pub(super) async fn suite(
                 .hint("or use \"hold\" (nothing is sent), or \"allow\" on a sandbox"));
         }
     }
+    let mut shared = Shared {
+        options,
+        parts,
+        places,
+        memos: Memos::default(),
+    };
     let mut table = Table::default();
     let mut worst = Exit::Done;
     let mut reports = Vec::new();
     for (index, task) in tasks.iter().enumerate() {
         let place = (index + 1, tasks.len());
-        let (outcome, exit) =
-            match one(task, place, search, models, output, &parts, &places, cx).await {
-                Ok(report) => {
-                    let exit = exit_of(&report);
-                    show(&report, task, search, output)?;
-                    let outcome = report.verdict.outcome;
-                    reports.push(report);
-                    (outcome, exit)
+        let (outcome, exit) = match one(task, place, &mut shared, cx).await {
+            Ok(report) => {
+                let exit = exit_of(&report);
+                show(&report, task, search, output)?;
+                let outcome = report.verdict.outcome;
+                reports.push(report);
+                (outcome, exit)
+            }
+            Err(error) => {
+                // One broken task must not lose the rest of a suite: an error is no failure either.
+                if tasks.len() == 1 || error.exit == Exit::Usage || error.exit == Exit::Record {
+                    return Err(error);
                 }
-                Err(error) => {
-                    // One broken task must not lose the rest of a suite: an error is no failure either.
-                    if tasks.len() == 1 || error.exit == Exit::Usage || error.exit == Exit::Record {
-                        return Err(error);
-                    }
-                    say(&format!("{}: {error}", task.id));
-                    (Outcome::Unscored, error.exit)
-                }
-            };
+                say(&format!("{}: {error}", task.id));
+                (Outcome::Unscored, error.exit)
+            }
+        };
         table.add(&task.id, outcome);
         worst = worst.max(exit);
         if worst == Exit::Interrupted {
@@ -385,26 +412,20 @@ pub(super) async fn suite(
 }
 
 /// Runs one task.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call, by name, from one place"
-)]
 async fn one(
     task: &Task,
     (index, of): (usize, usize),
-    args: &SearchArgs,
-    models: &ModelArgs,
-    output: &OutputArgs,
-    parts: &Parts,
-    places: &Places,
+    shared: &mut Shared<'_>,
     cx: &Cx,
 ) -> Result<RunReport, CliError> {
-    if task.env == EnvKind::Tools {
-        let what = format!("{}: tasks of tools cannot be run yet", task.id);
-        return Err(CliError::new(Exit::Usage, what));
-    }
+    let Options {
+        search: args,
+        models,
+        output,
+        tools,
+    } = shared.options;
     let (search, limits) = config(args, task)?;
-    let chosen = places.choose(task, cx).await?;
+    let chosen = shared.places.choose(task, cx).await?;
     if let Some(why) = &chosen.why {
         if output.json {
             let line =
@@ -414,7 +435,24 @@ async fn one(
             say(&format!("{}: env {} ({why})", task.id, chosen.kind.name()));
         }
     }
-    let world = places.world(task, chosen.kind)?;
+    let mut secrets = shared.parts.secrets.clone();
+    let mut offered = None;
+    let world: Arc<dyn World> = match &task.tools {
+        None => shared.places.world(task, chosen.kind)?,
+        Some(spec) => {
+            let server = match task.start.site {
+                StartSite::None => None,
+                _ => Some(shared.places.site(task)?),
+            };
+            let model = shared.parts.chat.as_deref();
+            let memos = &mut shared.memos;
+            let made = run_tools::world(task, spec, server, tools, model, memos, cx).await?;
+            secrets.extend(made.secrets);
+            offered = Some(made.chosen);
+            Arc::new(made.world)
+        }
+    };
+    let (parts, places) = (&shared.parts, &shared.places);
     let mut versions = BTreeMap::from([(
         "branchline".to_owned(),
         env!("CARGO_PKG_VERSION").to_owned(),
@@ -428,7 +466,7 @@ async fn one(
     if let Some(model) = &parts.model {
         versions.insert("model".to_owned(), model.clone());
     }
-    let effective = json!({
+    let mut effective = json!({
         "task": task,
         "model": models.endpoint()?,
         "wall_seconds": limits.wall.map(|wall| wall.as_secs()),
@@ -436,6 +474,9 @@ async fn one(
         "env": chosen.kind.name(),
         "env_why": chosen.why,
     });
+    if let Some(offered) = offered {
+        effective["tools"] = offered;
+    }
     let manifest = RunManifest {
         task: task.id.clone(),
         search,
@@ -446,7 +487,6 @@ async fn one(
         versions,
         config: effective.as_object().cloned().unwrap_or_default(),
     };
-    let mut secrets = parts.secrets.clone();
     if let StartSite::Server(spec) = &task.start.site {
         let values = spec.variables().into_iter();
         secrets.extend(values.filter_map(|name| std::env::var(name).ok()));

@@ -43,8 +43,9 @@ use std::fmt::Write as _;
 
 use async_trait::async_trait;
 
-use super::{Critic, JudgeError, Judgement};
+use super::{Critic, JudgeError, Judgement, lexical_tools};
 use crate::context::Cx;
+use crate::llm::replies::of_tools;
 use crate::llm::words::{
     Goal, address, bare, confirms, count, echoes, evidence, fails, gives, headline, literal_done,
     padded, target_name, target_role, terms, unit, words,
@@ -63,13 +64,18 @@ impl Critic for LexicalCritic {
     }
 
     async fn judge(&self, view: &View<'_>, _cx: &Cx) -> Result<Judgement, JudgeError> {
-        let parts = Parts::of(view);
+        let (value, told) = if of_tools(view.observation) {
+            lexical_tools::value(view)
+        } else {
+            let parts = Parts::of(view);
+            (parts.value(), parts.told())
+        };
         Ok(Judgement {
-            value: Some(unit(parts.value())),
+            value: Some(unit(value)),
             spread: None,
             samples: 1,
             unreadable: 0,
-            rationale: parts.told(),
+            rationale: told,
             cost: Cost::default(),
             exchanges: Vec::new(),
         })

@@ -2,6 +2,7 @@
 
 mod judgement;
 mod lexical;
+mod lexical_tools;
 mod llm;
 mod pairwise;
 

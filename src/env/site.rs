@@ -28,7 +28,8 @@ pub trait Site: Send + Sync {
 /// One running server. Dropping it gives it back or stops it.
 #[async_trait]
 pub trait SiteInstance: Send + Sync {
-    /// The real origin, for example `http://127.0.0.1:41234`. No trailing slash. Constant.
+    /// The real origin, for example `http://127.0.0.1:41234`. No trailing slash. Constant. Of a
+    /// site for tools only it may go on with a path, where one server serves several leases.
     fn origin(&self) -> &str;
 
     /// Whether [`SiteInstance::reset`] puts the server's state back: only then may a path that
@@ -47,6 +48,12 @@ pub trait SiteInstance: Send + Sync {
     /// Puts the server into a saved state.
     async fn load(&self, _state: &SiteState, _cx: &Cx) -> Result<(), SiteError> {
         Err(SiteError::Unsupported("load a saved state"))
+    }
+
+    /// The benchmark's own reward for what was done through this lease; `None` where there is no
+    /// such thing.
+    async fn reward(&self, _cx: &Cx) -> Result<Option<f64>, SiteError> {
+        Ok(None)
     }
 
     /// One read-only SQL statement on the server's own database; rows as arrays.

@@ -11,6 +11,7 @@ mod model;
 mod openai;
 mod price;
 pub(crate) mod prompt;
+pub(crate) mod replies;
 mod scripted;
 pub(crate) mod words;
 

@@ -477,6 +477,7 @@ fn queries(text: &str, literals: &[Literal]) -> Vec<String> {
         // "the page of X", "the reviews of X": X is the object.
         if word == "of" {
             full.clear();
+            short = 0;
         }
         // "a book" is no verb.
         let thing = i > 0 && matches!(tokens[i - 1], "a" | "an" | "the" | "my" | "The" | "A");

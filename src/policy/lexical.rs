@@ -1,5 +1,5 @@
 //! A proposer without a model: word overlap between the goal and the page, and the habits of a
-//! careful person who cannot know what the words mean.
+//! careful person who cannot know what the words mean. Over calls of tools: `lexical_tools`.
 //!
 //! **What it can do.** Open what the goal names and what is not known yet from the way here; type
 //! what the goal quotes or gives as `key: value` into the field that is labelled so; choose the
@@ -42,10 +42,12 @@ use std::num::NonZeroU8;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::lexical_tools;
 use super::llm::prior;
 use super::wire::{meaning, usable};
 use super::{Policy, Proposal, ProposeError};
 use crate::context::Cx;
+use crate::llm::replies::of_tools;
 use crate::llm::words::{
     Asked, Goal, Literal, Measure, Use, bare, confirms, count, echoes, evidence, extract, fails,
     figure, gives, headline, is_doing, literal_done, padded, target_name, terms, words,
@@ -79,7 +81,11 @@ impl Policy for LexicalPolicy {
         if view.observation.terminal {
             return Ok(Proposal::default());
         }
-        let scored = Page::of(view).scored();
+        let scored = if of_tools(view.observation) {
+            lexical_tools::scored(view)
+        } else {
+            Page::of(view).scored()
+        };
         let top = scored.iter().map(|s| s.score).fold(f64::MIN, f64::max);
         let weight = |s: &Scored| ((s.score - top) / TEMPERATURE).exp();
         let total: f64 = scored.iter().map(weight).sum();
@@ -99,11 +105,12 @@ impl Policy for LexicalPolicy {
     }
 }
 
+/// An action with its score, and the reason for people.
 #[derive(Debug)]
-struct Scored {
-    action: Action,
-    score: f64,
-    why: String,
+pub(super) struct Scored {
+    pub(super) action: Action,
+    pub(super) score: f64,
+    pub(super) why: String,
 }
 
 /// One state, prepared for scoring.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod lexical;
+mod lexical_tools;
 mod llm;
 mod proposal;
 mod wire;

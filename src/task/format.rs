@@ -1,6 +1,7 @@
 //! Reads task files and says precisely what is wrong with them.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::ops::Range;
 use std::path::Path;
 
@@ -13,6 +14,9 @@ use crate::env::server::Servers;
 use crate::eval::{AnswerTest, Cell, Check, PageTest, normalise};
 use crate::located::{Fault, FormatError, nearest, one_of};
 use crate::types::{EffectRules, RequestPattern, Writes};
+
+/// Registries that are part of the program.
+const BUILT_IN: [&str; 2] = ["demo", "bfcl"];
 
 /// Reads one task file, and the site file that it names. `file` is its path, `id` becomes
 /// [`Task::id`].
@@ -74,6 +78,7 @@ struct RawTools {
     registry: Spanned<String>,
     #[serde(default)]
     only: Vec<Spanned<String>>,
+    top_k: Option<NonZeroUsize>,
 }
 
 #[derive(Deserialize)]
@@ -188,7 +193,7 @@ fn tools(
     };
     let registry = filled("registry", &raw.registry)?;
     let is_url = registry.starts_with("http://") || registry.starts_with("https://");
-    let registry = if is_url {
+    let registry = if is_url || BUILT_IN.contains(&registry.as_str()) {
         registry
     } else {
         folder.join(&registry).display().to_string()
@@ -197,6 +202,7 @@ fn tools(
     Ok(Some(ToolsSpec {
         registry,
         only: only.collect::<Result<_, _>>()?,
+        top_k: raw.top_k,
     }))
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use include_dir::{Dir, include_dir};
 
 use super::format::parse;
-use super::miniwob;
 use super::spec::Task;
+use super::{bfcl, miniwob};
 use crate::located::{FormatError, nearest};
 
 /// The tasks built into the program.
@@ -51,6 +51,16 @@ pub enum TaskError {
     /// The benchmark's pages are not on this machine.
     #[error("the MiniWoB pages are not in {0}")]
     NotFetched(PathBuf),
+    /// A benchmark is not on this machine.
+    #[error("{what} is not in {path}")]
+    NotThere {
+        /// What is missing.
+        what: &'static str,
+        /// Where it would be.
+        path: PathBuf,
+        /// How it gets there.
+        hint: &'static str,
+    },
     /// Nothing says where data is kept.
     #[error("no directory for data: BRANCHLINE_DATA, XDG_DATA_HOME and HOME are all unset")]
     NoDataDir,
@@ -65,7 +75,8 @@ impl TaskError {
             Self::Format(_) => Some("the format is described in docs/tasks.md".to_owned()),
             Self::Empty(_) => Some("name a directory of task files, or one file".to_owned()),
             Self::Unknown { nearest, .. } if nearest.is_empty() => Some(
-                "give a task file, a directory, `demo`, `demo/NAME`, `miniwob` or `miniwob/NAME`"
+                "give a task file, a directory, `demo`, `demo/NAME`, `demo-api`, `miniwob`, \
+                 `miniwob/NAME` or `bfcl/multi_turn_base/N`"
                     .to_owned(),
             ),
             Self::Unknown { nearest, .. } => Some(format!("nearest: {}", nearest.join(", "))),
@@ -73,6 +84,7 @@ impl TaskError {
                 "examples: `miniwob/click-test?seed=7`, `miniwob?seeds=0,1&tasks=a,b`".to_owned(),
             ),
             Self::NotFetched(_) => Some("run `branchline fetch miniwob`".to_owned()),
+            Self::NotThere { hint, .. } => Some((*hint).to_owned()),
             Self::NoDataDir => Some("set BRANCHLINE_DATA to a directory".to_owned()),
         }
     }
@@ -98,13 +110,18 @@ pub fn load_in(spec: &str, data: Option<&Path>) -> Result<Vec<Task>, TaskError> 
     if path.exists() {
         return Ok(vec![file(path)?]);
     }
-    if spec == "demo" || spec.starts_with("demo/") {
+    if spec == "demo" || spec == "demo-api" || spec.starts_with("demo/") {
         return built_in(spec);
     }
     if let Some(rest) = spec.strip_prefix("miniwob")
         && (rest.is_empty() || rest.starts_with(['/', '?']))
     {
         return miniwob::tasks(spec, data.ok_or(TaskError::NoDataDir)?);
+    }
+    if let Some(rest) = spec.strip_prefix("bfcl")
+        && (rest.is_empty() || rest.starts_with(['/', '?']))
+    {
+        return bfcl::tasks(spec, data.ok_or(TaskError::NoDataDir)?);
     }
     Err(unknown(spec, beside(path).into_iter().chain(names())))
 }
@@ -165,7 +182,13 @@ fn built_in(spec: &str) -> Result<Vec<Task>, TaskError> {
         .trim_end_matches('/');
     let mut tasks = Vec::new();
     for (name, text) in built_in_files() {
-        if wanted == "demo" || wanted == name {
+        let of_api = name.starts_with(API);
+        let meant = match wanted {
+            "demo" => !of_api,
+            "demo-api" => of_api,
+            one => one == name,
+        };
+        if meant {
             tasks.push(parse(text, &format!("{name}.toml (built in)"), &name)?);
         }
     }
@@ -174,6 +197,9 @@ fn built_in(spec: &str) -> Result<Vec<Task>, TaskError> {
     }
     Ok(tasks)
 }
+
+/// How the names of the tasks of the shop's API begin.
+const API: &str = "demo/api-";
 
 /// Names and texts of the tasks built in, sorted by name.
 fn built_in_files() -> Vec<(String, &'static str)> {
@@ -191,8 +217,9 @@ fn built_in_files() -> Vec<(String, &'static str)> {
 /// What can be named without a path.
 fn names() -> impl Iterator<Item = String> {
     let built_in = built_in_files().into_iter().map(|(name, _)| name);
-    ["demo".to_owned(), "miniwob".to_owned()]
+    ["demo", "demo-api", "miniwob", "bfcl/multi_turn_base"]
         .into_iter()
+        .map(str::to_owned)
         .chain(built_in)
 }
 

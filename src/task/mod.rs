@@ -47,9 +47,12 @@
 //! | `some/file.toml` | that one |
 //! | `some/directory` | all its `*.toml`, by name (not its subdirectories) |
 //! | `demo`, `demo/NAME` | the tasks built into the program, unless such a path exists |
+//! | `demo-api` | those of the demo shop's API, which are called `demo/api-NAME` |
+//! | `bfcl/multi_turn_base/7` | one task of BFCL's multi-turn suites; also `…?n=0..9`, or all of a suite |
 //! | `miniwob/NAME?seed=7` | one `MiniWoB` page; seed 0 where none is given |
 //! | `miniwob?seeds=0,1&tasks=a,b` | tasks × seeds; all 130 pages where none is named |
 
+pub mod bfcl;
 mod data;
 mod format;
 mod load;

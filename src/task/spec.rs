@@ -1,6 +1,6 @@
 //! A task, parsed: everything a run needs to know.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU32, NonZeroU64, NonZeroUsize};
 
 use serde::{Deserialize, Serialize};
 
@@ -38,10 +38,14 @@ pub struct Task {
 /// The tools of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ToolsSpec {
-    /// A registry file, a directory of them, or an `OpenAPI` document (file or URL).
+    /// A registry file, a directory of them, or an `OpenAPI` document (file or URL); `demo` and
+    /// `bfcl` are part of the program.
     pub registry: String,
     /// Names of the tools that may be used, `*` for any characters; all of them where empty.
     pub only: Vec<String>,
+    /// The most tools that are offered: those that fit the goal best; all where nothing is said.
+    #[serde(default)]
+    pub top_k: Option<NonZeroUsize>,
 }
 
 /// The kinds of environment.
@@ -89,6 +93,8 @@ pub enum StartSite {
     Demo,
     /// The fetched `MiniWoB` pages.
     Miniwob,
+    /// A session with BFCL's backends, for the task of this name.
+    Bfcl(String),
     /// Servers that run, or are started for the run.
     Server(Box<ServerSpec>),
     /// None of the task's own: its tools say where they are.

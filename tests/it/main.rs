@@ -6,6 +6,7 @@
 )]
 
 mod architecture;
+mod bfcl;
 mod browser;
 mod browser_apps;
 mod browser_digest;

@@ -28,3 +28,5 @@ pub use spec::{Checkpoint, Hook, Launch, ServerSpec, Servers};
 
 #[cfg(feature = "sites")]
 pub use site::ServerSite;
+#[cfg(feature = "sites")]
+pub(crate) use site::client;

@@ -324,7 +324,8 @@ impl SiteInstance for Own {
     }
 }
 
-fn client() -> Result<reqwest::Client, SiteError> {
+/// A client for hooks: no proxy, no redirects.
+pub(crate) fn client() -> Result<reqwest::Client, SiteError> {
     // Once a process is enough; an earlier provider serves as well.
     let _installed = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder()

@@ -751,7 +751,14 @@ impl Environment for ToolEnvironment {
                     .map_err(|error| QueryError::Other(error.to_string())),
                 None => Err(QueryError::Unsupported("sql".to_owned())),
             },
-            Query::Reward => Ok(Value::Null),
+            Query::Reward => match &self.site {
+                Some(site) => {
+                    let reward = site.reward(cx).await;
+                    let reward = reward.map_err(|error| QueryError::Other(error.to_string()))?;
+                    Ok(reward.map_or(Value::Null, Into::into))
+                }
+                None => Ok(Value::Null),
+            },
         }
     }
 

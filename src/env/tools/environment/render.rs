@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::state::{Answer, Called, Did, End, State, Turn};
 use crate::env::tools::cut::{self, Cut};
-use crate::types::{Element, Omitted};
+use crate::types::{Element, ElementState, Omitted};
 
 /// What an observation shows.
 pub(super) struct Rendered {
@@ -193,16 +193,20 @@ fn excerpt(value: &Value, budget: usize) -> String {
 
 /// A result, for policies that go by elements: the whole reply as its value, up to 16 KiB.
 fn element(call: &Called) -> Element {
-    let value = match &call.answer {
-        Answer::Reply(reply) => excerpt(&reply.content, 16 << 10),
-        Answer::Silent(why) | Answer::Skipped(why) => why.clone(),
+    let (value, failed) = match &call.answer {
+        Answer::Reply(reply) => (excerpt(&reply.content, 16 << 10), reply.error),
+        Answer::Silent(why) | Answer::Skipped(why) => (why.clone(), true),
     };
     Element {
         r#ref: call.id.clone(),
         role: "result".to_owned(),
         name: asked(call, 400),
         value: Some(value),
-        states: Vec::new(),
+        states: if failed {
+            vec![ElementState::Invalid]
+        } else {
+            Vec::new()
+        },
         options: Vec::new(),
         interactive: false,
         visible: true,

@@ -437,6 +437,11 @@ impl HttpSession {
             url.set_scheme(to.scheme())?;
             url.set_host(to.host_str()).map_err(drop)?;
             url.set_port(to.port())?;
+            // A lane's server may be a part of one that others use too.
+            let below = to.path().trim_end_matches('/');
+            if !below.is_empty() {
+                url.set_path(&format!("{below}{}", url.path()));
+            }
         }
         Ok(url)
     }

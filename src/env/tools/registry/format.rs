@@ -304,8 +304,8 @@ fn kind(raw: RawSource, dir: &Path) -> Result<SourceKind, Fault> {
                 .as_ref()
                 .ok_or_else(|| need("`document`, a file or URL"))?;
             SourceKind::Openapi(OpenApiSpec {
-                document: location(&filled("document", document)?, dir),
-                base_url: raw.base_url.as_ref().map(url).transpose()?,
+                document: document_at(document, dir)?,
+                base_url: raw.base_url.as_ref().map(base_url).transpose()?,
                 variables: raw.variables.map(Spanned::into_inner).unwrap_or_default(),
                 auth: raw.auth.map(auth).transpose()?,
                 headers: headers(raw.headers)?,
@@ -600,6 +600,34 @@ pub(super) fn location(text: &str, dir: &Path) -> Location {
     }
 }
 
+/// Where a document is: [`location`], or a path of the task's site.
+fn document_at(raw: &Spanned<String>, dir: &Path) -> Result<Location, Fault> {
+    let text = filled("document", raw)?;
+    match text.strip_prefix("site:") {
+        None => Ok(location(&text, dir)),
+        Some(path) if path.starts_with('/') => Ok(Location::Site(path.to_owned())),
+        Some(_) => Err(Fault::new(
+            raw.span(),
+            "a path of the task's site starts with a slash: \"site:/openapi.json\"",
+        )),
+    }
+}
+
+/// An absolute URL, or `site:` with a path or nothing.
+fn base_url(raw: &Spanned<String>) -> Result<String, Fault> {
+    let text = raw.get_ref();
+    match text.strip_prefix("site:") {
+        None => url(raw),
+        Some(path) if path.is_empty() || path.starts_with('/') => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        Some(_) => Err(Fault::new(
+            raw.span(),
+            "a path of the task's site starts with a slash: \"site:/api\"",
+        )),
+    }
+}
+
 fn url(raw: &Spanned<String>) -> Result<String, Fault> {
     let fault = |message: &str| Fault::new(raw.span(), message);
     let shape = "expected an absolute URL such as \"https://api.example.com/v1\"";
@@ -809,6 +837,20 @@ mod tests {
          5 | only = [""]
            |         ^^
         "#);
+    }
+
+    #[test]
+    fn the_site_of_the_task() {
+        let registry = ok(
+            "[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"site:/o.json\"\n\
+             base_url = \"site:/api/\"\n",
+        );
+        let SourceKind::Openapi(spec) = &registry.sources[0].kind else {
+            panic!("an openapi source");
+        };
+        assert_eq!(spec.document, Location::Site("/o.json".to_owned()));
+        assert_eq!(spec.base_url.as_deref(), Some("site:/api"));
+        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"site:o\"\n"), @"");
     }
 
     #[test]

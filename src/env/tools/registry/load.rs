@@ -7,16 +7,21 @@ use std::sync::Arc;
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use url::Url;
 
+use async_trait::async_trait;
+
 use super::{
-    Allow, Auth, CallLimits, Location, Memo, OpenApiSpec, RegistrySpec, SecretError, Secrets,
-    SourceKind, SourceSpec, Text, parse, toolbench,
+    Allow, Auth, CallLimits, Location, McpSpec, McpTransport, Memo, OpenApiSpec, RegistrySpec,
+    SecretError, Secrets, SourceKind, SourceSpec, Text, parse, toolbench,
 };
 use crate::context::{Cx, Interrupted};
 use crate::env::tools::http::{self, Credentials, FetchError, HttpConfig, HttpSource, Place};
+use crate::env::tools::mcp::{McpConfig, McpServer, McpSource};
 use crate::env::tools::openapi::{self, Document, DocumentError, MAX_DOCUMENT};
-use crate::env::tools::{Access, Binding, Source, SourceError, Tool};
+use crate::env::tools::{Access, Binding, Session, Source, SourceError, Tool};
 use crate::located::{FormatError, nearest};
 
+/// Longest name of a tool, in bytes.
+const MAX_NAME: usize = 64;
 /// No registry file is larger than this, in bytes.
 const MAX_FILE: u64 = 1 << 20;
 
@@ -110,8 +115,24 @@ impl std::fmt::Debug for Registry {
     }
 }
 
+/// The registries that are part of the program, by name: for the demo shop's tasks and for BFCL's.
+const BUILT_IN: [(&str, &str); 2] = [
+    ("demo", include_str!("../../../../tools/demo.toml")),
+    ("bfcl", include_str!("../../../../tools/bfcl.toml")),
+];
+
+/// The server that `site:` stands for in a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnSite {
+    /// The origin that tools and records name.
+    pub logical: String,
+    /// Where a document can be fetched now.
+    pub real: String,
+}
+
 /// Reads what `path` says: a registry file, a directory of them, or an OpenAPI document (a file or
-/// URL), which is then the only source, under default terms.
+/// URL), which is then the only source, under default terms. `demo` and `bfcl` are part of the
+/// program, unless such a path exists.
 ///
 /// # Errors
 /// [`RegistryError`].
@@ -120,6 +141,15 @@ pub fn read_specs(path: &str) -> Result<Vec<RegistrySpec>, RegistryError> {
         return Ok(vec![document_only(path, Location::Url(path.to_owned()))]);
     }
     let file = Path::new(path);
+    if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == path)
+        && !file.exists()
+    {
+        return Ok(vec![parse(
+            text,
+            &format!("{name} (built in)"),
+            Path::new(""),
+        )?]);
+    }
     let fail = |path: &Path| {
         let path = path.to_owned();
         move |source| RegistryError::Read { path, source }
@@ -192,14 +222,18 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`] for the first source that cannot be loaded.
     pub async fn open(path: &str, cx: &Cx) -> Result<Self, RegistryError> {
-        Self::load(&read_specs(path)?, cx).await
+        Self::load(&read_specs(path)?, None, cx).await
     }
 
-    /// Loads all sources of some registries.
+    /// Loads all sources of some registries; `site` is what `site:` means in them.
     ///
     /// # Errors
     /// [`RegistryError`] for the first source that cannot be loaded.
-    pub async fn load(specs: &[RegistrySpec], cx: &Cx) -> Result<Self, RegistryError> {
+    pub async fn load(
+        specs: &[RegistrySpec],
+        site: Option<&OnSite>,
+        cx: &Cx,
+    ) -> Result<Self, RegistryError> {
         let mut registry = Self {
             sources: Vec::new(),
             secrets: Vec::new(),
@@ -214,6 +248,7 @@ impl Registry {
                     }
                 })?,
                 used: Vec::new(),
+                site: site.cloned(),
             };
             for source in &spec.sources {
                 let loaded = load_source(source, &mut values, cx).await?;
@@ -276,9 +311,22 @@ impl Registry {
 struct Values {
     secrets: Secrets,
     used: Vec<String>,
+    site: Option<OnSite>,
 }
 
 impl Values {
+    /// The site, which the source speaks of.
+    fn site(&self, source: &SourceSpec) -> Result<&OnSite, RegistryError> {
+        self.site.as_ref().ok_or_else(|| {
+            unusable(
+                source,
+                "is on a task's site (`site:`), and here is none: run a task that has one, or give \
+                 the URL of its document"
+                    .to_owned(),
+            )
+        })
+    }
+
     fn get(&mut self, text: &Text, source: &SourceSpec) -> Result<String, RegistryError> {
         let value = self
             .secrets
@@ -306,12 +354,122 @@ async fn load_source(
             let mut tools = tools.map_err(|reason| unusable(spec, reason))?;
             let notes = choose(spec, &[], &mut tools);
             let source = http_source(spec, tools, None, Vec::new(), Allow::default())?;
-            Ok(loaded(spec, source, notes))
+            Ok(loaded(spec, Arc::new(source), notes))
         }
-        SourceKind::Mcp(_) => Err(unusable(
-            spec,
-            "is an MCP server: this version cannot connect to one yet".to_owned(),
-        )),
+        SourceKind::Mcp(mcp) => load_mcp(spec, mcp, values, cx).await,
+    }
+}
+
+async fn load_mcp(
+    spec: &SourceSpec,
+    mcp: &McpSpec,
+    values: &mut Values,
+    cx: &Cx,
+) -> Result<Loaded, RegistryError> {
+    let server = match &mcp.transport {
+        McpTransport::Stdio { command, args, env } => {
+            let args = args.iter().map(|text| values.get(text, spec));
+            let args = args.collect::<Result<_, _>>()?;
+            let env = env
+                .iter()
+                .map(|(name, text)| Ok((name.clone(), values.get(text, spec)?)));
+            McpServer::Process {
+                command: command.clone(),
+                args,
+                env: env.collect::<Result<_, RegistryError>>()?,
+                dir: None,
+            }
+        }
+        McpTransport::Http {
+            url,
+            headers,
+            auth,
+            allow,
+        } => {
+            let headers = headers
+                .iter()
+                .map(|(name, text)| Ok((name.clone(), values.get(text, spec)?)));
+            let mut headers = headers.collect::<Result<BTreeMap<_, _>, RegistryError>>()?;
+            match auth.as_ref().map(|auth| credentials(auth, spec, values)) {
+                None => {}
+                Some(Ok(Credentials::Header(name, value))) => {
+                    headers.insert(name.as_str().to_owned(), value);
+                }
+                Some(Ok(Credentials::Query(..) | Credentials::Client { .. })) => {
+                    return Err(unusable(
+                        spec,
+                        "is an MCP server: its `auth` is `bearer`, `basic` or `header`".to_owned(),
+                    ));
+                }
+                Some(Err(error)) => return Err(error),
+            }
+            McpServer::Http {
+                url: url.clone(),
+                headers,
+                private: allow.private,
+            }
+        }
+    };
+    let config = McpConfig {
+        name: spec.name.clone(),
+        server,
+        trusted: spec.trust_annotations,
+        timeout: spec.limits.timeout,
+    };
+    let source = Chosen {
+        spec: spec.clone(),
+        inner: McpSource::connect(config, cx).await?,
+    };
+    let notes = source.choice().1;
+    Ok(loaded(spec, Arc::new(source), notes))
+}
+
+/// The tools of a server that may change its list at any time, on the registry's terms.
+struct Chosen {
+    spec: SourceSpec,
+    inner: McpSource,
+}
+
+impl Chosen {
+    fn choice(&self) -> (Vec<Tool>, Vec<String>) {
+        let all = self.inner.tools();
+        let mut tools: Vec<Tool> = all.iter().map(|tool| (**tool).clone()).collect();
+        let mut notes = choose(&self.spec, &[], &mut tools);
+        if !self.spec.prefix.is_empty() {
+            for tool in &mut tools {
+                let name = format!("{}{}", self.spec.prefix, tool.name);
+                if name.len() <= MAX_NAME {
+                    tool.name = name;
+                } else {
+                    notes.push(format!("`{}` is too long for the prefix", tool.name));
+                }
+            }
+        }
+        (tools, notes)
+    }
+}
+
+#[async_trait]
+impl Source for Chosen {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn tools(&self) -> Vec<Arc<Tool>> {
+        self.choice().0.into_iter().map(Arc::new).collect()
+    }
+
+    async fn open(&self, cx: &Cx) -> Result<Box<dyn Session>, SourceError> {
+        self.inner.open(cx).await
+    }
+
+    async fn open_at(
+        &self,
+        logical: &str,
+        real: &str,
+        cx: &Cx,
+    ) -> Result<Box<dyn Session>, SourceError> {
+        self.inner.open_at(logical, real, cx).await
     }
 }
 
@@ -322,10 +480,10 @@ fn unusable(spec: &SourceSpec, reason: String) -> RegistryError {
     })
 }
 
-fn loaded(spec: &SourceSpec, source: HttpSource, notes: Vec<String>) -> Loaded {
+fn loaded(spec: &SourceSpec, source: Arc<dyn Source>, notes: Vec<String>) -> Loaded {
     Loaded {
         spec: spec.clone(),
-        source: Arc::new(source),
+        source,
         notes,
     }
 }
@@ -381,6 +539,14 @@ async fn load_openapi(
             let got = http::fetch(&url, api.allow.private, MAX_DOCUMENT, limit, cx).await;
             (got.map_err(fetch)?, Some(text.clone()))
         }
+        Location::Site(path) => {
+            let site = values.site(spec)?;
+            let url = Url::parse(&format!("{}{path}", site.real))
+                .map_err(|error| fetch(FetchError::Failed(format!("has no valid URL: {error}"))))?;
+            // The lane's own server: ours, on this machine.
+            let got = http::fetch(&url, true, MAX_DOCUMENT, spec.limits.timeout, cx).await;
+            (got.map_err(fetch)?, Some(format!("{}{path}", site.logical)))
+        }
     };
     let document = Document::parse(&bytes).map_err(|error| RegistryError::Document {
         source_name: spec.name.clone(),
@@ -415,7 +581,13 @@ async fn load_openapi(
     let options = openapi::Options {
         source: spec.name.clone(),
         prefix: spec.prefix.clone(),
-        base_url: api.base_url.clone(),
+        base_url: match api.base_url.as_deref() {
+            None => None,
+            Some(text) => Some(match text.strip_prefix("site:") {
+                None => text.to_owned(),
+                Some(path) => format!("{}{path}", values.site(spec)?.logical),
+            }),
+        },
         document_url,
         variables: api.variables.clone(),
         provided,
@@ -431,7 +603,7 @@ async fn load_openapi(
         headers,
         api.allow.clone(),
     )?;
-    Ok(loaded(spec, source, notes))
+    Ok(loaded(spec, Arc::new(source), notes))
 }
 
 fn credentials(

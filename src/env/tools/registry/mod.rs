@@ -27,7 +27,7 @@ mod text;
 mod toolbench;
 
 pub use format::parse;
-pub use load::{Loaded, Registry, RegistryError, read_specs};
+pub use load::{Loaded, OnSite, Registry, RegistryError, read_specs};
 pub use spec::{
     Allow, Auth, CallLimits, Location, McpSpec, McpTransport, Memo, OpenApiSpec, Override, Rate,
     ReadCall, RegistrySpec, SourceKind, SourceSpec, UndoCheck, UndoProof, UndoRule,

@@ -68,7 +68,8 @@ pub enum SourceKind {
 pub struct OpenApiSpec {
     /// Where the document is.
     pub document: Location,
-    /// In place of the document's servers: absolute, without query, no trailing slash.
+    /// In place of the document's servers: absolute, without query, no trailing slash; or `site:`
+    /// with a path, of the server that a task gives each lane.
     pub base_url: Option<String>,
     /// Values of the variables in the document's server URLs.
     pub variables: BTreeMap<String, String>,
@@ -88,6 +89,8 @@ pub enum Location {
     File(PathBuf),
     /// `http` or `https`.
     Url(String),
+    /// A path, with its slash, of the server that a task gives each lane.
+    Site(String),
 }
 
 impl std::fmt::Display for Location {
@@ -95,6 +98,7 @@ impl std::fmt::Display for Location {
         match self {
             Self::File(path) => path.display().fmt(f),
             Self::Url(url) => url.fmt(f),
+            Self::Site(path) => write!(f, "site:{path}"),
         }
     }
 }

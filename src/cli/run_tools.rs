@@ -1,0 +1,251 @@
+//! The world of a task's tools: its registry, its server, and which of many tools are offered.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::app::say;
+use super::tools_find::EmbedArgs;
+use super::{CliError, Exit};
+use crate::context::Cx;
+use crate::env::Site;
+use crate::env::tools::environment::{
+    MemoStore, ToolFinder, ToolFound, ToolRules, ToolSource, ToolWorld, ToolWorldConfig,
+};
+use crate::env::tools::registry::{
+    Glob, Loaded, Location, Memo, OnSite, OpenApiSpec, Registry, RegistrySpec, SourceKind,
+    read_specs,
+};
+use crate::env::tools::{Binding, Tool};
+use crate::llm::ChatModel;
+use crate::retrieval::{Entry, Finder, Hit, interleave, sentences, written};
+use crate::task::{Task, ToolsSpec, data_dir};
+
+/// Options for tasks of tools.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Tools")]
+pub(super) struct ToolArgs {
+    /// For tasks of tools: offer only the N tools that fit the goal best; the others are found by
+    /// the action `search_tools` [default: the task's `top_k`, else all].
+    #[arg(long = "tools-top-k", id = "tools-top-k", value_name = "N")]
+    pub top_k: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub embed: EmbedArgs,
+}
+
+/// A world with what its run should know.
+pub(super) struct Tools {
+    pub world: ToolWorld,
+    /// Values that must never be written.
+    pub secrets: Vec<String>,
+    /// What was chosen, for the record.
+    pub chosen: Value,
+}
+
+/// Answers that outlive a tree, for the sources that allow it.
+#[derive(Default)]
+pub(super) struct Memos {
+    run: Arc<MemoStore>,
+    disk: Option<Arc<MemoStore>>,
+}
+
+impl Memos {
+    fn store(&mut self, memo: Memo) -> Result<Option<Arc<MemoStore>>, CliError> {
+        match memo {
+            Memo::Off | Memo::Tree => Ok(None),
+            Memo::Run => Ok(Some(Arc::clone(&self.run))),
+            Memo::Disk => {
+                if self.disk.is_none() {
+                    let data = data_dir().ok_or_else(|| {
+                        CliError::new(Exit::Usage, "memo = \"disk\": no directory for data")
+                            .hint("set BRANCHLINE_DATA to a directory")
+                    })?;
+                    let path = data.join("tool-replies.jsonl");
+                    let store = MemoStore::on_disk(&path).map_err(|error| {
+                        let what = format!("cannot keep replies in {}: {error}", path.display());
+                        CliError::new(Exit::Environment, what)
+                    })?;
+                    self.disk = Some(Arc::new(store));
+                }
+                Ok(self.disk.clone())
+            }
+        }
+    }
+}
+
+/// Loads the tools of a task. `site` is its server, if it has one.
+pub(super) async fn world(
+    task: &Task,
+    spec: &ToolsSpec,
+    site: Option<Arc<dyn Site>>,
+    args: &ToolArgs,
+    model: Option<&dyn ChatModel>,
+    memos: &mut Memos,
+    cx: &Cx,
+) -> Result<Tools, CliError> {
+    let registry = load(&spec.registry, site.as_deref(), cx).await?;
+    let mut sources = Vec::new();
+    for Loaded { spec, source, .. } in registry.sources() {
+        sources.push(ToolSource {
+            source: Arc::clone(source),
+            rules: ToolRules {
+                undo: spec.undo.clone(),
+                verify: spec.verify.clone(),
+                memo: spec.memo,
+                ..ToolRules::default()
+            },
+            memo: memos.store(spec.memo)?,
+        });
+    }
+    let only: Vec<Glob> = spec.only.iter().map(|name| Glob::new(name)).collect();
+    let mut tools = registry.tools();
+    tools.retain(|tool| {
+        tool.binding != Binding::Described
+            && (only.is_empty() || only.iter().any(|glob| glob.matches(&tool.name)))
+    });
+    if tools.is_empty() {
+        let what = format!(
+            "{}: {} has no tool that can be called",
+            task.id, spec.registry
+        );
+        return Err(CliError::new(Exit::Usage, what)
+            .hint(format!("`branchline tools list {}`", spec.registry)));
+    }
+    let mut config = ToolWorldConfig::new(&spec.registry, sources);
+    config.only = only;
+    config.writes = task.writes;
+    config.site = site;
+    let mut chosen = json!({ "registry": spec.registry, "tools": tools.len() });
+    let top_k = args.top_k.or(spec.top_k);
+    if let Some(most) = top_k.filter(|most| most.get() < tools.len()) {
+        let entries: Vec<Entry> = tools.iter().map(|tool| Entry::of(tool)).collect();
+        let finder = args.embed.finder(&entries, cx).await?;
+        let goal = task.goal.as_deref().unwrap_or_default();
+        let (queries, exchange) = queries(goal, model, cx).await?;
+        let hits = ranked(&finder, &queries, most.get(), cx).await?;
+        say(&format!(
+            "{}: {} of {} tools are offered: {}",
+            task.id,
+            hits.len(),
+            tools.len(),
+            names(&tools, &hits)
+        ));
+        let ranks = (1..).zip(&hits).map(
+            |(rank, hit)| json!({ "rank": rank, "tool": tools[hit.tool].name, "score": hit.score }),
+        );
+        chosen["queries"] = json!(queries);
+        chosen["offered"] = ranks.collect();
+        if let Some(exchange) = exchange {
+            chosen["exchange"] = exchange;
+        }
+        config.offered = Some(
+            hits.iter()
+                .map(|hit| tools[hit.tool].name.clone())
+                .collect(),
+        );
+        config.finder = Some(Arc::new(Search { tools, finder }));
+    }
+    Ok(Tools {
+        world: ToolWorld::new(config),
+        secrets: registry.secrets().to_vec(),
+        chosen,
+    })
+}
+
+/// Loads a registry; where it speaks of its site, from a lease of its own, which ends here.
+pub(super) async fn load(
+    registry: &str,
+    site: Option<&dyn Site>,
+    cx: &Cx,
+) -> Result<Registry, CliError> {
+    let specs = read_specs(registry)?;
+    let (Some(site), true) = (site, specs.iter().any(on_site)) else {
+        return Ok(Registry::load(&specs, None, cx).await?);
+    };
+    let failed = |error| CliError::new(Exit::Environment, error);
+    let lease = site.lease(cx).await.map_err(failed)?;
+    let at = OnSite {
+        logical: site.logical_origin().to_owned(),
+        real: lease.origin().to_owned(),
+    };
+    let loaded = Registry::load(&specs, Some(&at), cx).await;
+    lease.close(false, cx).await.map_err(failed)?;
+    Ok(loaded?)
+}
+
+fn on_site(spec: &RegistrySpec) -> bool {
+    spec.sources.iter().any(|source| match &source.kind {
+        SourceKind::Openapi(OpenApiSpec {
+            document, base_url, ..
+        }) => {
+            matches!(document, Location::Site(_))
+                || base_url
+                    .as_ref()
+                    .is_some_and(|url| url.starts_with("site:"))
+        }
+        SourceKind::Mcp(_) | SourceKind::Toolbench { .. } => false,
+    })
+}
+
+/// What to look for: what the model writes, if there is one, else the goal and its sentences.
+async fn queries(
+    goal: &str,
+    model: Option<&dyn ChatModel>,
+    cx: &Cx,
+) -> Result<(Vec<String>, Option<Value>), CliError> {
+    let mut exchange = None;
+    if let Some(model) = model {
+        let (queries, told) = written(goal, model, cx)
+            .await
+            .map_err(|error| CliError::new(Exit::Provider, error))?;
+        exchange = Some(json!(told));
+        if !queries.is_empty() {
+            return Ok((queries, exchange));
+        }
+    }
+    let sentences = sentences(goal).into_iter().map(str::to_owned);
+    Ok((sentences.collect(), exchange))
+}
+
+async fn ranked(
+    finder: &Finder,
+    queries: &[String],
+    most: usize,
+    cx: &Cx,
+) -> Result<Vec<Hit>, CliError> {
+    let mut lists = Vec::new();
+    for query in queries {
+        lists.push(finder.find(query, most, cx).await?);
+    }
+    Ok(interleave(&lists, most))
+}
+
+fn names(tools: &[Arc<Tool>], hits: &[Hit]) -> String {
+    let names: Vec<&str> = hits
+        .iter()
+        .map(|hit| tools[hit.tool].name.as_str())
+        .collect();
+    names.join(", ")
+}
+
+/// The index, as the action `search_tools` asks it.
+struct Search {
+    tools: Vec<Arc<Tool>>,
+    finder: Finder,
+}
+
+#[async_trait]
+impl ToolFinder for Search {
+    async fn find(&self, query: &str, most: usize, cx: &Cx) -> Result<Vec<ToolFound>, String> {
+        let hits = self.finder.find(query, most, cx).await;
+        let hits = hits.map_err(|error| error.to_string())?;
+        let found = hits.iter().map(|hit| ToolFound {
+            name: self.tools[hit.tool].name.clone(),
+            score: hit.score,
+        });
+        Ok(found.collect())
+    }
+}
