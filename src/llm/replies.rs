@@ -269,7 +269,14 @@ mod tests {
                 )
             })
             .collect();
-        insta::assert_snapshot!(told.join("\n"), @"");
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        0||name = Mug ["mug"]
+        1||tag = a-b ["b"]
+        2|variant|id = 57 ["57", "oat"]
+        2|variant|label = Oat ["57", "oat"]
+        3|variant|id = 58 ["58", "sea"]
+        3|variant|label = Sea ["58", "sea"]
+        "#);
     }
 
     #[test]

@@ -213,17 +213,21 @@ mod tests {
             [3, 4, 5, 9]
         );
         assert_eq!(numbers("bfcl").unwrap().len(), TASKS);
-        insta::assert_snapshot!(fails("bfcl/multi_turn_bas/1"), @"");
-        insta::assert_snapshot!(fails("bfcl/multi_turn_base/x"), @"");
-        insta::assert_snapshot!(fails("bfcl/multi_turn_base?n=5..3"), @"");
-        insta::assert_snapshot!(fails("bfcl/multi_turn_base?seed=3"), @"");
+        insta::assert_snapshot!(fails("bfcl/multi_turn_bas/1"), @"`bfcl/multi_turn_bas/1`: there is no suite `multi_turn_bas`, only `multi_turn_base`; did you mean `multi_turn_base`?");
+        insta::assert_snapshot!(fails("bfcl/multi_turn_base/x"), @"`bfcl/multi_turn_base/x`: `x` is no number of a task");
+        insta::assert_snapshot!(fails("bfcl/multi_turn_base?n=5..3"), @"`bfcl/multi_turn_base?n=5..3`: `5..3` is no range within 0..199");
+        insta::assert_snapshot!(fails("bfcl/multi_turn_base?seed=3"), @"`bfcl/multi_turn_base?seed=3`: expected `?n=0..9` or `?n=1,5`");
     }
 
     #[test]
     fn only_what_the_user_says_is_the_goal() {
         let line = r#"{"id": "multi_turn_base_0", "question": [[{"role": "user", "content": "List all."}], [{"role": "system", "content": "x"}, {"role": "user", "content": "Now sort."}]], "initial_config": {}}"#;
         let task = task(&serde_json::from_str(line).unwrap(), 0);
-        insta::assert_snapshot!(task.goal.unwrap(), @"");
+        insta::assert_snapshot!(task.goal.unwrap(), @r"
+        Do what the user asks, one request after the other. When everything that a request needs is done, call end_turn; after the last one, too. Then finish.
+        1. List all.
+        2. Now sort.
+        ");
     }
 
     #[test]

@@ -850,7 +850,11 @@ mod tests {
         };
         assert_eq!(spec.document, Location::Site("/o.json".to_owned()));
         assert_eq!(spec.base_url.as_deref(), Some("site:/api"));
-        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"site:o\"\n"), @"");
+        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"site:o\"\n"), @r#"
+        r.toml:4:12: a path of the task's site starts with a slash: "site:/openapi.json"
+         4 | document = "site:o"
+           |            ^^^^^^^^
+        "#);
     }
 
     #[test]
