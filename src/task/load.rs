@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn names_that_nothing_has() {
         let error = load_in("demmo", None).unwrap_err();
-        assert_eq!(error.hint().unwrap(), "nearest: demo");
+        assert_eq!(error.hint().unwrap(), "nearest: demo, demo-api");
         let error = load_in("zzz", None).unwrap_err();
         assert!(error.hint().unwrap().starts_with("give a task file"));
         assert!(matches!(

@@ -288,7 +288,7 @@ mod tests {
         };
         insta::assert_snapshot!(fail("miniwob/clik-test"), @"there is no task, file or directory `miniwob/clik-test` (nearest: miniwob/click-test, miniwob/click-button)");
         insta::assert_snapshot!(fail("miniwob/flight.Alaska-auto-medium"), @"there is no task, file or directory `miniwob/flight.Alaska-auto-medium` (nearest: miniwob/flight.AA)");
-        insta::assert_snapshot!(fail("miniwob/../core"), @"there is no task, file or directory `miniwob/../core` (give a task file, a directory, `demo`, `demo/NAME`, `miniwob` or `miniwob/NAME`)");
+        insta::assert_snapshot!(fail("miniwob/../core"), @"there is no task, file or directory `miniwob/../core` (give a task file, a directory, `demo`, `demo/NAME`, `demo-api`, `miniwob`, `miniwob/NAME` or `bfcl/multi_turn_base/N`)");
         insta::assert_snapshot!(fail("miniwob?sedes=1"), @"`miniwob?sedes=1`: unknown key `sedes`, expected one of `seed`, `seeds`, `tasks`; did you mean `seeds`? (examples: `miniwob/click-test?seed=7`, `miniwob?seeds=0,1&tasks=a,b`)");
         insta::assert_snapshot!(fail("miniwob?seed=-1"), @"`miniwob?seed=-1`: `-1` is no seed, expected a whole number up to 2^53 - 1 (examples: `miniwob/click-test?seed=7`, `miniwob?seeds=0,1&tasks=a,b`)");
         insta::assert_snapshot!(fail("miniwob?seed=9007199254740992"), @"`miniwob?seed=9007199254740992`: `9007199254740992` is no seed, expected a whole number up to 2^53 - 1 (examples: `miniwob/click-test?seed=7`, `miniwob?seeds=0,1&tasks=a,b`)");
