@@ -106,7 +106,7 @@ pub fn main() -> ExitCode {
     let result = runtime.block_on(async {
         let cx = interruptible();
         match cli.command {
-            Command::Run(args) => run::run(args, &cx).await,
+            Command::Run(args) => Box::pin(run::run(args, &cx)).await,
             Command::Demo(args) => demo::demo(args, &cx).await,
             Command::Import(args) => import::import(&args),
             Command::Replay(args) => replay::replay(&args),

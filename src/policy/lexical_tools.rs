@@ -320,7 +320,7 @@ impl<'a> Talk<'a> {
             }
             let named = hint.contains(&squashed(&call.tool));
             for fact in &call.facts {
-                let fit = self.fact_fits(tool, parameter, fact);
+                let fit = Self::fact_fits(tool, parameter, fact);
                 if fit <= 0.0 {
                     continue;
                 }
@@ -340,7 +340,7 @@ impl<'a> Talk<'a> {
     }
 
     /// How well a value's names fit a parameter.
-    fn fact_fits(&self, tool: &Tool<'_>, parameter: &Parameter<'_>, fact: &Fact) -> f64 {
+    fn fact_fits(tool: &Tool<'_>, parameter: &Parameter<'_>, fact: &Fact) -> f64 {
         let identifies = fact.key.len() == 1 && IDENTIFIERS.contains(&fact.key[0].as_str());
         let asks_id =
             parameter.words.len() == 1 && IDENTIFIERS.contains(&parameter.words[0].as_str());
@@ -477,8 +477,8 @@ fn measured(fact: &Fact, measure: Measure) -> Option<f64> {
         Measure::Money => named(&["cent", "price", "cost", "amount", "total"]),
         Measure::Rating => named(&["rating", "star", "score"]),
         Measure::Days => {
-            let texts = fact.fields.iter().filter_map(|(_, value)| value.as_str());
-            texts.filter_map(|text| figure(text, Measure::Days)).next()
+            let mut texts = fact.fields.iter().filter_map(|(_, value)| value.as_str());
+            texts.find_map(|text| figure(text, Measure::Days))
         }
         Measure::Number => None,
     }

@@ -35,7 +35,7 @@ const PROGRAM: [(&str, &str); 2] = [
 /// Seconds that starting may take: Python reads a large package.
 const START: NonZeroU64 = NonZeroU64::new(120).expect("120 is not 0");
 /// The longest that a hook may take. A score runs the whole right solution.
-const HOOK: Duration = Duration::from_secs(60);
+const HOOK: Duration = Duration::from_mins(1);
 
 /// The server process, started by the first lease and ended with the last of its clones and leases.
 #[derive(Debug, Clone, Default)]

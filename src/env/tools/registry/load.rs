@@ -251,7 +251,8 @@ impl Registry {
                 site: site.cloned(),
             };
             for source in &spec.sources {
-                let loaded = load_source(source, &mut values, cx).await?;
+                // Boxed: what connecting takes should not weigh on every caller's future.
+                let loaded = Box::pin(load_source(source, &mut values, cx)).await?;
                 for tool in loaded.source.tools() {
                     let name = &source.name;
                     if let Some(first) = owners.insert(tool.name.clone(), name.clone()) {
