@@ -390,6 +390,8 @@ fn every_demo_task_has_a_gold_path_here() {
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        // Tasks of calls start at the API, not on a page.
+        .filter(|name| !name.starts_with("api-"))
         .collect();
     assert!(names.len() >= 12);
     for name in names {
@@ -409,6 +411,9 @@ async fn no_task_is_solved_by_doing_nothing() {
     for entry in std::fs::read_dir(format!("{}/tasks/demo", env!("CARGO_MANIFEST_DIR"))).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
+        if name.starts_with("api-") {
+            continue;
+        }
         let visitor = Visitor::at_start_of(name).await;
         assert!(!visitor.passes(name, "").await, "{name}");
     }
