@@ -1,6 +1,6 @@
 //! Files that people write (tasks, registries): faults with the line they are in.
 //!
-//! A reader reports a [`Fault`] by byte range; [`Fault::locate`] puts it in terms of file, line and
+//! A reader reports a `Fault` by byte range; `Fault::locate` puts it in terms of file, line and
 //! column, quotes the line and marks the place. Serde's own faults become ours, in the format's
 //! words: keys, not fields; with the nearest valid word.
 

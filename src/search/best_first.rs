@@ -29,7 +29,7 @@ use crate::types::{EdgeId, NodeId, UnitF32};
 ///   only a commit can send. It is in the running for `best` only if the critic values it higher than
 ///   the state it was tried in: a write that is no progress is never committed.
 /// * A step into a known, non-terminal state makes no node: into an ancestor it is a loop, into any
-///   other a transposition; both are [`EdgeStatus::Loop`], and a state is judged and expanded once.
+///   other a transposition; both are [`EdgeStatus::Loop`](super::EdgeStatus::Loop), and a state is judged and expanded once.
 ///   The one exception: a state that was only known at the depth limit, where it cannot be
 ///   expanded, gets a node of its own when it is reached nearer the root. A subtree that was cut by
 ///   the limit is not explored again otherwise. A terminal state is never merged.

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use branchline::context::Cx;
-use branchline::env::tools::Tool;
 use branchline::env::tools::environment::{ToolRules, ToolSource, ToolWorld, ToolWorldConfig};
 use branchline::env::tools::registry::{OnSite, Registry, read_specs};
 use branchline::env::{Environment, Site, SiteError, SiteInstance, World};
@@ -89,7 +88,6 @@ async fn task(
     let registry = Registry::load(&read_specs("bfcl").unwrap(), Some(&at), &cx)
         .await
         .unwrap();
-    let tools = registry.tools();
     let root = lease.origin().split("/s/").next().unwrap();
     let gold = get(&format!("{root}/gold/{name}")).await;
     lease.close(false, &cx).await.unwrap();

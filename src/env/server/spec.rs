@@ -136,9 +136,11 @@ impl ServerSpec {
 }
 
 /// What placeholders stand for at one server.
+#[cfg(any(feature = "sites", test))]
 #[derive(Debug, Clone, Default)]
 pub(super) struct Names(pub(super) Vec<(&'static str, String)>);
 
+#[cfg(any(feature = "sites", test))]
 impl Names {
     /// `text` with its placeholders filled in, in one pass: what was filled in is not read again.
     /// Braces that name nothing stay.
