@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 
 use branchline::context::Cx;
+use branchline::env::tools::Tool;
 use branchline::env::tools::environment::{ToolRules, ToolSource, ToolWorld, ToolWorldConfig};
 use branchline::env::tools::registry::{OnSite, Registry, read_specs};
 use branchline::env::{Environment, Site, SiteError, SiteInstance, World};
@@ -88,6 +89,7 @@ async fn task(
     let registry = Registry::load(&read_specs("bfcl").unwrap(), Some(&at), &cx)
         .await
         .unwrap();
+    let tools = registry.tools();
     let root = lease.origin().split("/s/").next().unwrap();
     let gold = get(&format!("{root}/gold/{name}")).await;
     lease.close(false, &cx).await.unwrap();
@@ -105,8 +107,12 @@ async fn task(
     let turns = gold["turns"].as_array().unwrap();
     let turns = turns.iter().map(|turn| {
         let calls = turn.as_array().unwrap().iter();
-        let action =
-            |call: &Value| Action::new(call["tool"].as_str().unwrap(), call["arguments"].clone());
+        let action = |call: &Value| {
+            // The registry offers them in snake case.
+            let of = |tool: &&Arc<Tool>| call["tool"] == tool.original;
+            let name = &tools.iter().find(of).unwrap().name;
+            Action::new(name, call["arguments"].clone())
+        };
         calls.map(action).collect()
     });
     (ToolWorld::new(config), site, turns.collect())
