@@ -18,6 +18,8 @@ pub use effect::{Effect, EffectKind, REDACTED, Writes};
 pub use ids::{EdgeId, NodeId, Seed, Ticket, UnitF32, UnitRangeError};
 pub use message::{Exchange, Notice, NoticeKind};
 pub use observation::{Element, ElementState, Observation, Omitted, Tab};
+#[cfg(feature = "tools")]
+pub(crate) use rules::glob;
 pub use rules::{EffectRules, ParsePatternError, RequestClass, RequestPattern, RequestUse};
 pub use state::{Query, Restored, Rung, Snapshot, Step};
 pub use view::{PathStep, Preference, Sibling, SiblingOutcome, View};

@@ -156,7 +156,7 @@ impl RequestPattern {
 }
 
 /// Whether `text` is `pattern` with every `*` replaced by something.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = text.strip_prefix(first) else {

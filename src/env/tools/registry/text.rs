@@ -167,23 +167,7 @@ impl Glob {
     /// Whether the whole of `name` fits.
     #[must_use]
     pub fn matches(&self, name: &str) -> bool {
-        let mut pieces = self.0.split('*');
-        let first = pieces.next().unwrap_or_default();
-        let Some(mut rest) = name.strip_prefix(first) else {
-            return false;
-        };
-        let mut pieces: Vec<&str> = pieces.collect();
-        let Some(last) = pieces.pop() else {
-            return rest.is_empty();
-        };
-        // The first place that fits is as good as any: what follows may skip further.
-        for piece in pieces {
-            match rest.find(piece) {
-                Some(at) => rest = &rest[at + piece.len()..],
-                None => return false,
-            }
-        }
-        rest.ends_with(last)
+        crate::types::glob(&self.0, name)
     }
 }
 
