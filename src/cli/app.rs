@@ -56,7 +56,7 @@ enum Command {
     Doctor(doctor::DoctorArgs),
     /// Tools of OpenAPI documents and MCP servers: list, show, call, check.
     Tools(tools::ToolsArgs),
-    /// Measure this machine: the search core, a whole round, observing, settling.
+    /// Measure this machine: restores, whole rounds, the search core, single pages.
     Bench(bench::BenchArgs),
 }
 

@@ -9,6 +9,7 @@ mod architecture;
 mod bfcl;
 mod browser;
 mod browser_apps;
+mod browser_bench;
 mod browser_digest;
 mod browser_effects;
 mod browser_hold;

@@ -6,7 +6,8 @@ use std::time::Instant;
 use clap::Args;
 use serde_json::json;
 
-use super::{environment, line};
+use super::environment;
+use super::figures::{line, ms};
 use crate::cli::app::{print, say};
 use crate::cli::{CliError, Exit};
 use crate::context::Cx;
@@ -104,7 +105,7 @@ async fn walk(args: &HtmlArgs, cx: &Cx) -> Result<(), CliError> {
         let at = Instant::now();
         act(&mut *env, &action, cx).await?;
         seen = see(&mut *env, cx).await?;
-        millis.push(at.elapsed().as_secs_f64() * 1000.0);
+        millis.push(ms(at));
         elements += seen.elements.len();
     }
     let seconds = begun.elapsed().as_secs_f64();

@@ -10,7 +10,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::line;
+use super::figures::line;
 use crate::cli::{CliError, Exit};
 use crate::context::Cx;
 use crate::env::tools::environment::{ToolRules, ToolSource, ToolWorld, ToolWorldConfig};

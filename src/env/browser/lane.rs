@@ -54,7 +54,7 @@ use super::ledger::{self, Fate, Ledger, RequestBody, Told};
 use super::netlog::{Answer, MAX_ANSWER, NetLog};
 use super::rehome;
 use super::volatile::{Learned, Mask};
-use super::world::DialogPolicy;
+use super::world::{DialogPolicy, Rest};
 use crate::context::{Cx, Interrupted};
 use crate::env::page::shorten;
 use crate::env::page::writes::Permits;
@@ -78,6 +78,8 @@ pub(super) struct LaneSetup {
     pub walk: String,
     /// Viewport in CSS pixels.
     pub viewport: (u32, u32),
+    /// How rest is recognised.
+    pub rest: Rest,
     /// Set where writes are stopped before they leave.
     pub hold: Option<SocketGuard>,
     /// What the task says of its requests.

@@ -40,4 +40,4 @@ pub use inspect::{Covered, SiteReport, TakenBack, inspect};
 pub use launch::{Chromium, LaunchError};
 pub use transport::{Transport, TransportError, WebSocket};
 pub use volatile::Difference;
-pub use world::{BrowserConfig, BrowserWorld, DialogPolicy};
+pub use world::{BrowserConfig, BrowserWorld, DialogPolicy, Rest};

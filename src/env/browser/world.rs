@@ -42,6 +42,17 @@ impl DialogPolicy {
     }
 }
 
+/// When a page counts as being at rest after an action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rest {
+    /// Nothing loads, and over two animation frames nothing changes and no timer is due.
+    #[default]
+    Quiet,
+    /// Nothing loads, and no request began or was under way for this long: the rule of most browser
+    /// automation (with 500 ms), to measure against.
+    NetworkIdle(Duration),
+}
+
 /// What does not depend on the task.
 #[derive(Debug, Clone)]
 pub struct BrowserConfig {
@@ -55,6 +66,8 @@ pub struct BrowserConfig {
     pub screenshots: bool,
     /// Upper bound of waiting for a page to come to rest.
     pub settle: Duration,
+    /// How rest is recognised.
+    pub rest: Rest,
     /// How boxes are answered.
     pub dialogs: DialogPolicy,
     /// Whether `Math.random`, `Date` and `crypto.randomUUID` are seeded.
@@ -72,6 +85,7 @@ impl Default for BrowserConfig {
             observation_tokens: 2000,
             screenshots: true,
             settle: Duration::from_secs(6),
+            rest: Rest::default(),
             dialogs: DialogPolicy::default(),
             deterministic: true,
             double_load: false,
@@ -162,6 +176,7 @@ impl Shared {
             init: fill(include_str!("js/init.js")),
             walk: fill(include_str!("js/walk.js")),
             viewport: self.config.viewport,
+            rest: self.config.rest,
             hold: (self.writes == Writes::Hold).then(|| SocketGuard {
                 script: fill(include_str!("js/guard.js")),
                 binding: format!("{}b", self.token),
@@ -288,7 +303,7 @@ impl BrowserWorld {
         }
     }
 
-    /// The browser's process id, if it runs. For tests of its end.
+    /// The id of the browser's first process, if it runs.
     pub async fn process_id(&self) -> Option<i32> {
         self.chromium.lock().await.as_ref().map(|c| c.process_id())
     }
