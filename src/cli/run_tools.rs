@@ -95,7 +95,7 @@ pub(super) async fn world(
                 undo: spec.undo.clone(),
                 verify: spec.verify.clone(),
                 memo: spec.memo,
-                ..ToolRules::default()
+                volatile: spec.volatile.iter().cloned().collect(),
             },
             memo: memos.store(spec.memo)?,
         });

@@ -11,8 +11,10 @@
 //!
 //! Not guaranteed: that a snapshot can be restored in another world, or after the run.
 
+#[cfg(any(feature = "sites", feature = "tools"))]
+mod copies;
 pub mod episode;
-#[cfg(any(feature = "browser", feature = "sites"))]
+#[cfg(any(feature = "browser", feature = "sites", feature = "tools"))]
 mod process;
 pub mod server;
 mod site;

@@ -1,6 +1,7 @@
 //! MCP servers as sources: over standard streams and over HTTP, well-behaved and not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -69,7 +70,8 @@ async fn every_page_of_the_list_and_every_kind_of_result() {
             "wrong_shape",
             "grow",
             "sleep",
-            "die"
+            "die",
+            "look"
         ]
     );
     assert_eq!(tool(&source, "add").access, Access::Read);
@@ -224,7 +226,7 @@ async fn servers_that_are_none_are_named() {
         command: "/no/such/server".to_owned(),
         args: Vec::new(),
         env: BTreeMap::new(),
-        dir: None,
+        folder: None,
     };
     let error = start(missing, 20_000).await;
     assert!(
@@ -274,6 +276,55 @@ async fn sessions_are_processes_of_their_own() {
     assert_eq!(seen.content, json!([]));
     one.close().await;
     two.close().await;
+}
+
+#[tokio::test]
+async fn a_process_with_a_folder_of_its_own_leaves_nothing_behind() {
+    let seed = tempfile::tempdir().unwrap();
+    std::fs::create_dir(seed.path().join("desk")).unwrap();
+    std::fs::write(seed.path().join("desk/a.txt"), "alpha").unwrap();
+    let log = seed.path().join("log");
+    let mut server = command("", Some(&log));
+    let McpServer::Process { folder, .. } = &mut server else {
+        unreachable!();
+    };
+    *folder = Some(vec![seed.path().join("desk")]);
+    let source = McpSource::connect(config(server), &Cx::default())
+        .await
+        .unwrap();
+    let one = source.open(&Cx::default()).await.unwrap();
+    let two = source.open(&Cx::default()).await.unwrap();
+    for session in [&one, &two] {
+        let seen = call(&source, &**session, "look", json!({"dir": "/test"}));
+        assert_eq!(
+            seen.await.unwrap().content,
+            json!("/test is /test with desk")
+        );
+        let seen = call(&source, &**session, "look", json!({"dir": "/test/desk"}));
+        assert_eq!(
+            seen.await.unwrap().content,
+            json!("/test is /test/desk with a.txt")
+        );
+    }
+    // What the processes were really asked for: two folders, none of them the seed's.
+    let asked = std::fs::read_to_string(&log).unwrap();
+    let folders: BTreeSet<&str> = asked
+        .lines()
+        .map(|line| line.split('"').nth(3).unwrap().trim_end_matches("/desk"))
+        .collect();
+    assert_eq!(folders.len(), 2, "{asked}");
+    assert!(folders.iter().all(|folder| Path::new(folder).is_dir()));
+    one.close().await;
+    drop(one);
+    drop(two);
+    let cx = Cx::default().within(Duration::from_secs(20));
+    while folders.iter().any(|folder| Path::new(folder).exists()) {
+        cx.pause(Duration::from_millis(20)).await.unwrap();
+    }
+    std::fs::remove_file(seed.path().join("desk/a.txt")).unwrap();
+    std::fs::remove_dir(seed.path().join("desk")).unwrap();
+    let gone = source.open(&Cx::default()).await.err().unwrap().to_string();
+    assert!(gone.contains("desk: No such file"), "{gone}");
 }
 
 // ---------------------------------------------------------------- streamable HTTP
@@ -455,14 +506,12 @@ async fn an_http_server_that_is_not_there_or_refuses_is_named() {
 
 // ---------------------------------------------------------------- servers that nobody here wrote
 
-/// Where the published servers are installed, if they are: a directory with `node_modules` and
-/// `venv`, in `BRANCHLINE_MCP_SERVERS`.
+/// Where `fixtures/apps/install` put a published server, if it did.
 fn published(program: &str) -> Option<String> {
-    let dir = std::env::var_os("BRANCHLINE_MCP_SERVERS")?;
-    let dir = std::path::PathBuf::from(dir);
-    ["node_modules/.bin", "venv/bin"]
+    let apps = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("target/apps");
+    ["mcp/node_modules/.bin", "mcp-time/bin"]
         .iter()
-        .map(|sub| dir.join(sub).join(program))
+        .map(|sub| apps.join(sub).join(program))
         .find(|path| path.exists())
         .map(|path| path.display().to_string())
 }
@@ -475,7 +524,7 @@ async fn driven(
 ) -> Option<(McpSource, Box<dyn Session>)> {
     let Some(command) = published(program) else {
         skipped(&format!(
-            "{program} is not installed under BRANCHLINE_MCP_SERVERS"
+            "{program} is not installed: run fixtures/apps/install"
         ));
         return None;
     };
@@ -484,7 +533,7 @@ async fn driven(
         command,
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         env: env.iter().map(pair).collect(),
-        dir: None,
+        folder: None,
     };
     let source = McpSource::connect(config(server), &Cx::default())
         .await

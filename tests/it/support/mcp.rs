@@ -26,7 +26,7 @@ pub(crate) fn command(mode: &str, log: Option<&PathBuf>) -> McpServer {
             .map(str::to_owned)
             .to_vec(),
         env,
-        dir: None,
+        folder: None,
     }
 }
 
@@ -112,6 +112,19 @@ impl Server {
             }
             "refuse" => text("not yours", true),
             "mutter" => text("Error: this is no error", false),
+            "look" => {
+                let dir = arguments["dir"].as_str().unwrap();
+                let entries = std::fs::read_dir(dir).unwrap();
+                let mut names: Vec<String> = entries
+                    .map(|entry| entry.unwrap().file_name().display().to_string())
+                    .collect();
+                names.sort();
+                let here = std::env::current_dir().unwrap();
+                text(
+                    &format!("{} is {dir} with {}", here.display(), names.join(", ")),
+                    false,
+                )
+            }
             "echo" => text(&json!(arguments).to_string(), false),
             other => text(&format!("unknown tool {other}"), true),
         }
@@ -142,6 +155,8 @@ impl Server {
             json!({"name": "grow", "annotations": read, "inputSchema": none}),
             json!({"name": "sleep", "annotations": read, "inputSchema": none}),
             json!({"name": "die", "annotations": read, "inputSchema": none}),
+            json!({"name": "look", "annotations": read,
+                "inputSchema": object(json!({"dir": {"type": "string"}}), &["dir"])}),
         ];
         if self.grown {
             tools.push(json!({"name": "grown", "inputSchema": none}));

@@ -16,11 +16,16 @@
 //!   session is lost, because nothing says that the writes live on.
 //! * A server process gets the variables it needs to run and those the configuration names, never
 //!   the whole environment: that holds keys.
+//! * **A process may have a folder of its own**, with copies of what the registry names: what it
+//!   writes there is the session's, and ends with it. The folder is called `/NAME`, after the source,
+//!   in calls, replies and records, so that the sessions of all branches look alike.
 //! * Descriptions are data. One that speaks to the model is kept and reported in [`Tool::notes`](super::Tool::notes).
 
 mod convert;
+mod folder;
 mod process;
 mod session;
 mod source;
 
+pub use folder::OWN_FOLDER;
 pub use source::{McpConfig, McpServer, McpSource};

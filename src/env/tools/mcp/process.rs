@@ -4,17 +4,24 @@
 //! standard output) is counted and kept for the error message. The process leads a group of its
 //! own: what it started ends with it.
 
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 
-use super::McpServer;
+use super::folder::Folder;
+use super::{McpConfig, McpServer};
+use crate::env::copies::fill;
+use crate::env::process::watch;
 
+/// The process's own folder, in the folder that is removed with it.
+const FILES: &str = "files";
 /// Variables that a server needs to run at all. Nothing else is inherited.
 const INHERITED: &[&str] = &[
     "HOME", "LANG", "LC_ALL", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER",
@@ -88,37 +95,54 @@ pub(super) struct Process {
     child: Child,
     group: Option<Pid>,
     said: Arc<Said>,
+    folder: Option<Arc<Folder>>,
+    /// Its end makes the watching shell remove the folder.
+    _watchdog: Option<(Child, ChildStdin)>,
 }
 
 impl Process {
     /// Starts the server. The streams are the SDK's: messages from the server, messages to it.
-    pub(super) fn spawn(server: &McpServer) -> Result<(Self, DuplexStream, ChildStdin), String> {
+    pub(super) async fn spawn(
+        config: &McpConfig,
+    ) -> Result<(Self, DuplexStream, ChildStdin), String> {
         let McpServer::Process {
             command,
             args,
             env,
-            dir,
-        } = server
+            folder: copies,
+        } = &config.server
         else {
             unreachable!("only processes are spawned");
         };
+        let home = match copies {
+            None => None,
+            Some(copies) => Some(home(copies.clone()).await?),
+        };
+        let own = home.as_ref().map(|home| home.path().join(FILES));
+        let folder = own
+            .as_ref()
+            .map(|own| Arc::new(Folder::new(own.display().to_string(), &config.name)));
+        let filled = |text: &String| match &folder {
+            Some(folder) => folder.fill(text),
+            None => text.clone(),
+        };
         let mut spawned = Command::new(command);
         spawned
-            .args(args)
+            .args(args.iter().map(filled))
             .env_clear()
             .envs(
                 INHERITED
                     .iter()
                     .filter_map(|name| Some((name, std::env::var_os(name)?))),
             )
-            .envs(env)
+            .envs(env.iter().map(|(name, value)| (name, filled(value))))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
             .kill_on_drop(true);
-        if let Some(dir) = dir {
-            spawned.current_dir(dir);
+        if let Some(own) = &own {
+            spawned.current_dir(own);
         }
         let mut child = spawned
             .spawn()
@@ -136,11 +160,31 @@ impl Process {
             .id()
             .and_then(|id| i32::try_from(id).ok())
             .map(Pid::from_raw);
-        Ok((Self { child, group, said }, messages, stdin))
+        let mut watchdog = None;
+        if let (Some(home), Some(group)) = (home, group) {
+            let watching = watch(group, home.path())
+                .map_err(|error| format!("would leave its folder behind: {error}"))?;
+            // The shell removes it: also where nobody else is left to.
+            let _kept = home.keep();
+            watchdog = Some(watching);
+        }
+        let process = Self {
+            child,
+            group,
+            said,
+            folder,
+            _watchdog: watchdog,
+        };
+        Ok((process, messages, stdin))
     }
 
     pub(super) fn said(&self) -> &Arc<Said> {
         &self.said
+    }
+
+    /// Its own folder, where it has one.
+    pub(super) fn folder(&self) -> Option<&Arc<Folder>> {
+        self.folder.as_ref()
     }
 
     /// Notes how the process ended, waiting a moment for it: its streams close first.
@@ -183,6 +227,19 @@ impl Drop for Process {
     fn drop(&mut self) {
         self.signal(Signal::SIGKILL);
     }
+}
+
+/// A folder that holds a process's own, filled.
+async fn home(copies: Vec<PathBuf>) -> Result<TempDir, String> {
+    let filling = tokio::task::spawn_blocking(move || {
+        let home = tempfile::Builder::new()
+            .prefix("branchline-mcp-")
+            .tempdir()
+            .map_err(|error| format!("there is no room for its folder: {error}"))?;
+        fill(&copies, Path::new(""), &home.path().join(FILES))?;
+        Ok(home)
+    });
+    filling.await.map_err(|died| died.to_string())?
 }
 
 /// Passes messages on, keeps the rest. Ends with the server's output, or when nobody listens.

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use super::convert;
+use super::folder::Folder;
 use super::process::{Process, Said};
 use super::source::{McpServer, Shared};
 use crate::context::{Cx, Interrupted};
@@ -61,6 +62,8 @@ pub(super) struct McpSession {
     /// `None` once closed.
     link: Mutex<Option<Link>>,
     said: Option<Arc<Said>>,
+    /// The process's own folder, where it has one.
+    folder: Option<Arc<Folder>>,
     stale: Arc<AtomicBool>,
     /// A write was sent: the server may hold something for this session.
     wrote: AtomicBool,
@@ -83,6 +86,7 @@ impl McpSession {
         Ok(Self {
             shared: Arc::clone(shared),
             said: link.process.as_ref().map(|p| Arc::clone(p.said())),
+            folder: link.process.as_ref().and_then(|p| p.folder().cloned()),
             link: Mutex::new(Some(link)),
             stale,
             wrote: AtomicBool::new(false),
@@ -179,8 +183,13 @@ impl McpSession {
         prepared: &Prepared,
         cx: &Cx,
     ) -> Result<Reply, Trouble> {
-        let request =
-            CallToolRequestParams::new(name.to_owned()).with_arguments(prepared.arguments.clone());
+        let mut arguments = prepared.arguments.clone();
+        if let Some(folder) = &self.folder {
+            for value in arguments.values_mut() {
+                *value = folder.inward(value);
+            }
+        }
+        let request = CallToolRequestParams::new(name.to_owned()).with_arguments(arguments);
         let limit = self.shared.config.timeout;
         let unreachable = |reason: String| {
             Trouble::Call(CallError::Unreachable {
@@ -229,6 +238,14 @@ impl McpSession {
                 Err(unreachable(text))
             }
         }
+    }
+
+    /// A reply in which the process's own folder has the name that it has here.
+    fn outward(&self, mut reply: Reply) -> Reply {
+        if let Some(folder) = &self.folder {
+            reply.content = folder.outward(&reply.content);
+        }
+        reply
     }
 
     /// A new connection after the server forgot the session; nothing where another call made one.
@@ -309,9 +326,9 @@ async fn connect(
         shared.unusable(format!("did not open a session: {error}{words}"))
     };
     match &config.server {
-        server @ McpServer::Process { .. } => {
-            let (mut process, read, write) =
-                Process::spawn(server).map_err(|reason| shared.unusable(reason))?;
+        McpServer::Process { .. } => {
+            let spawned = Process::spawn(config).await;
+            let (mut process, read, write) = spawned.map_err(|reason| shared.unusable(reason))?;
             let greeted = cx.bounded(config.timeout, ear.serve((read, write))).await;
             let words = |process: &Process| match process.said().obituary() {
                 words if words.is_empty() => words,
@@ -453,7 +470,7 @@ impl Session for McpSession {
             answered = self.once(&peer, name, tool, prepared, cx).await;
         }
         let mut reply = match answered {
-            Ok(reply) => reply,
+            Ok(reply) => self.outward(reply),
             Err(Trouble::Call(error)) => return Err(error),
             Err(Trouble::Expired) => {
                 return Err(lost("the server forgot it (HTTP 404) twice in a row"));

@@ -47,8 +47,10 @@ pub enum McpServer {
         args: Vec<String>,
         /// Its variables, beside the few that every program needs.
         env: BTreeMap<String, String>,
-        /// Its working directory; ours without it.
-        dir: Option<PathBuf>,
+        /// Where it has a folder of its own: what is copied there before it starts. The folder is its
+        /// working directory, `{dir}` in `args` and `env`, and goes when it ends. Without one it
+        /// works in ours.
+        folder: Option<Vec<PathBuf>>,
     },
     /// A server that speaks streamable HTTP.
     Http {

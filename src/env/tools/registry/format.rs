@@ -60,7 +60,9 @@ impl Kind {
                 "headers",
                 "allow",
             ],
-            Self::Mcp => &["command", "args", "env", "url", "headers", "auth", "allow"],
+            Self::Mcp => &[
+                "command", "args", "env", "copy", "url", "headers", "auth", "allow",
+            ],
             Self::Toolbench => &["files"],
         }
     }
@@ -88,6 +90,8 @@ struct RawSource {
     trust_annotations: bool,
     #[serde(default)]
     memo: Memo,
+    #[serde(default)]
+    volatile: Vec<Spanned<String>>,
     timeout_seconds: Option<Spanned<f64>>,
     max_wait_seconds: Option<Spanned<f64>>,
     response_bytes: Option<Spanned<usize>>,
@@ -102,6 +106,7 @@ struct RawSource {
     command: Option<Spanned<String>>,
     args: Option<Spanned<Vec<String>>>,
     env: Option<Spanned<BTreeMap<String, String>>>,
+    copy: Option<Spanned<Vec<String>>>,
     url: Option<Spanned<String>>,
     files: Option<Spanned<Vec<String>>>,
 }
@@ -283,6 +288,11 @@ fn read_source(raw: Spanned<RawSource>, dir: &Path) -> Result<SourceSpec, Fault>
         verify: verify.collect::<Result<_, Fault>>()?,
         trust_annotations: raw.trust_annotations,
         memo: raw.memo,
+        volatile: raw
+            .volatile
+            .iter()
+            .map(|key| filled("volatile", key))
+            .collect::<Result<_, _>>()?,
         limits,
         kind: kind(raw, dir)?,
     })
@@ -324,33 +334,35 @@ fn kind(raw: RawSource, dir: &Path) -> Result<SourceKind, Fault> {
                             return Err(Fault::new(
                                 span,
                                 format!(
-                                    "`{key}` goes with `url`; a `command` takes `args` and `env`"
+                                    "`{key}` goes with `url`; a `command` takes `args`, `env` and `copy`"
                                 ),
                             ));
                         }
                     }
                     McpTransport::Stdio {
-                        command: filled("command", command)?,
-                        args: texts(raw.args),
+                        command: in_folder(&filled("command", command)?, dir),
+                        args: texts(raw.args, dir),
                         env: raw
                             .env
                             .map(Spanned::into_inner)
                             .unwrap_or_default()
                             .into_iter()
-                            .map(|(name, value)| (name, Text::parse(&value)))
+                            .map(|(name, value)| (name, process_text(&value, dir)))
                             .collect(),
+                        copy: copies(raw.copy, dir)?,
                     }
                 }
                 (None, Some(endpoint)) => {
                     for (key, span) in [
                         ("args", raw.args.as_ref().map(Spanned::span)),
                         ("env", raw.env.as_ref().map(Spanned::span)),
+                        ("copy", raw.copy.as_ref().map(Spanned::span)),
                     ] {
                         if let Some(span) = span {
                             return Err(Fault::new(
                                 span,
                                 format!(
-                                    "`{key}` goes with `command`; a `url` takes `headers` and `auth`"
+                                    "`{key}` goes with `command`; a `url` takes `headers`, `auth` and `allow`"
                                 ),
                             ));
                         }
@@ -394,6 +406,7 @@ fn foreign_keys(raw: &RawSource) -> Result<(), Fault> {
         ("command", span(raw.command.as_ref())),
         ("args", span(raw.args.as_ref())),
         ("env", span(raw.env.as_ref())),
+        ("copy", span(raw.copy.as_ref())),
         ("url", span(raw.url.as_ref())),
         ("files", span(raw.files.as_ref())),
     ];
@@ -586,9 +599,40 @@ fn headers(
     Ok(out)
 }
 
-fn texts(raw: Option<Spanned<Vec<String>>>) -> Vec<Text> {
+/// `{folder}` is the registry's folder, whatever the working directory.
+fn in_folder(text: &str, dir: &Path) -> String {
+    let folder = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    text.replace("{folder}", &folder.display().to_string())
+}
+
+/// An argument or a variable of a process.
+fn process_text(text: &str, dir: &Path) -> Text {
+    match Text::parse(text) {
+        Text::Plain(plain) => Text::Plain(in_folder(&plain, dir)),
+        reference => reference,
+    }
+}
+
+fn texts(raw: Option<Spanned<Vec<String>>>, dir: &Path) -> Vec<Text> {
     let list = raw.map(Spanned::into_inner).unwrap_or_default();
-    list.iter().map(|text| Text::parse(text)).collect()
+    list.iter().map(|text| process_text(text, dir)).collect()
+}
+
+/// What a process's own folder begins with. That it is there is checked when it is copied.
+fn copies(raw: Option<Spanned<Vec<String>>>, dir: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let Some(raw) = raw else {
+        return Ok(Vec::new());
+    };
+    let at = raw.span();
+    let path = |text: String| {
+        let path = dir.join(in_folder(&text, dir));
+        if text.trim().is_empty() || path.file_name().is_none() {
+            let message = format!("`copy` names files and folders, which `{text}` does not");
+            return Err(Fault::new(at.clone(), message));
+        }
+        Ok(path)
+    };
+    raw.into_inner().into_iter().map(path).collect()
 }
 
 /// A file relative to the registry, or a URL.
@@ -715,6 +759,7 @@ mod tests {
             verify = [{ call = "list_pets", arguments = { limit = 5 } }]
             trust_annotations = true
             memo = "run"
+            volatile = ["last_modified"]
             timeout_seconds = 2.5
             max_wait_seconds = 1
             response_bytes = 4096
@@ -723,8 +768,9 @@ mod tests {
             name = "files"
             kind = "mcp"
             command = "npx"
-            args = ["-y", "env:PACKAGE"]
-            env = { TOKEN = "secret:t" }
+            args = ["-y", "env:PACKAGE", "{folder}/notes", "{dir}"]
+            env = { TOKEN = "secret:t", LOG = "{folder}/log" }
+            copy = ["desk", "{folder}/a.txt"]
             [[source]]
             name = "remote"
             kind = "mcp"
@@ -756,7 +802,7 @@ mod tests {
            |        ^^^^^
         "#);
         insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"mcp\"\ndocument = \"x\"\n"), @r#"
-        r.toml:4:12: a source of kind `mcp` has no key `document`, expected one of `command`, `args`, `env`, `url`, `headers`, `auth`, `allow`
+        r.toml:4:12: a source of kind `mcp` has no key `document`, expected one of `command`, `args`, `env`, `copy`, `url`, `headers`, `auth`, `allow`
          4 | document = "x"
            |            ^^^
         "#);
@@ -766,9 +812,19 @@ mod tests {
            |        ^^^^^
         "#);
         insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"mcp\"\ncommand = \"x\"\nheaders = { a = \"b\" }\n"), @r#"
-        r.toml:5:11: `headers` goes with `url`; a `command` takes `args` and `env`
+        r.toml:5:11: `headers` goes with `url`; a `command` takes `args`, `env` and `copy`
          5 | headers = { a = "b" }
            |           ^^^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"mcp\"\nurl = \"http://x\"\ncopy = [\"b\"]\n"), @r#"
+        r.toml:5:8: `copy` goes with `command`; a `url` takes `headers`, `auth` and `allow`
+         5 | copy = ["b"]
+           |        ^^^^^
+        "#);
+        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"mcp\"\ncommand = \"x\"\ncopy = [\"desk\", \"..\"]\n"), @r#"
+        r.toml:5:8: `copy` names files and folders, which `..` does not
+         5 | copy = ["desk", ".."]
+           |        ^^^^^^^^^^^^^^
         "#);
         let openapi = "[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"x\"\n";
         insta::assert_snapshot!(fail(&format!("{openapi}auth = {{ kind = \"bearer\", token = \"abc123\" }}\n")), @r#"r.toml:5:35: `token` is a secret: write "env:NAME" or "secret:NAME", never the value"#);
@@ -817,11 +873,11 @@ mod tests {
          5 | response_bytes = 1
            |                  ^
         "#);
-        insta::assert_snapshot!(fail(&format!("{openapi}tmeout_seconds = 1\n")), @r#"
-        r.toml:5:1: unknown key `tmeout_seconds`, expected one of `name`, `kind`, `prefix`, `only`, `except`, `access`, `undo`, `verify`, `trust_annotations`, `memo`, `timeout_seconds`, `max_wait_seconds`, `response_bytes`, `rate`, `document`, `base_url`, `variables`, `auth`, `headers`, `allow`, `command`, `args`, `env`, `url`, `files`; did you mean `timeout_seconds`?
+        insta::assert_snapshot!(fail(&format!("{openapi}tmeout_seconds = 1\n")), @"
+        r.toml:5:1: unknown key `tmeout_seconds`, expected one of `name`, `kind`, `prefix`, `only`, `except`, `access`, `undo`, `verify`, `trust_annotations`, `memo`, `volatile`, `timeout_seconds`, `max_wait_seconds`, `response_bytes`, `rate`, `document`, `base_url`, `variables`, `auth`, `headers`, `allow`, `command`, `args`, `env`, `copy`, `url`, `files`; did you mean `timeout_seconds`?
          5 | tmeout_seconds = 1
            | ^^^^^^^^^^^^^^
-        "#);
+        ");
         insta::assert_snapshot!(fail(&format!("{openapi}{openapi}")), @r#"
         r.toml:6:8: a second source is called `a`
          6 | name = "a"

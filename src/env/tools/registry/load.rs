@@ -15,7 +15,7 @@ use super::{
 };
 use crate::context::{Cx, Interrupted};
 use crate::env::tools::http::{self, Credentials, FetchError, HttpConfig, HttpSource, Place};
-use crate::env::tools::mcp::{McpConfig, McpServer, McpSource};
+use crate::env::tools::mcp::{McpConfig, McpServer, McpSource, OWN_FOLDER};
 use crate::env::tools::openapi::{self, Document, DocumentError, MAX_DOCUMENT};
 use crate::env::tools::{Access, Binding, Session, Source, SourceError, Tool};
 use crate::located::{FormatError, nearest};
@@ -211,6 +211,7 @@ fn document_only(path: &str, document: Location) -> RegistrySpec {
             verify: Vec::new(),
             trust_annotations: false,
             memo: Memo::default(),
+            volatile: Vec::new(),
             limits: CallLimits::default(),
         }],
     }
@@ -368,7 +369,15 @@ async fn load_mcp(
     cx: &Cx,
 ) -> Result<Loaded, RegistryError> {
     let server = match &mcp.transport {
-        McpTransport::Stdio { command, args, env } => {
+        McpTransport::Stdio {
+            command,
+            args,
+            env,
+            copy,
+        } => {
+            let named =
+                |text: &Text| matches!(text, Text::Plain(text) if text.contains(OWN_FOLDER));
+            let owns = !copy.is_empty() || args.iter().chain(env.values()).any(named);
             let args = args.iter().map(|text| values.get(text, spec));
             let args = args.collect::<Result<_, _>>()?;
             let env = env
@@ -378,7 +387,7 @@ async fn load_mcp(
                 command: command.clone(),
                 args,
                 env: env.collect::<Result<_, RegistryError>>()?,
-                dir: None,
+                folder: owns.then(|| copy.clone()),
             }
         }
         McpTransport::Http {

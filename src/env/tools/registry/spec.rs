@@ -44,6 +44,8 @@ pub struct SourceSpec {
     pub trust_annotations: bool,
     /// How far answers of read calls are reused.
     pub memo: Memo,
+    /// Object keys in replies whose values change by themselves: shown, never compared.
+    pub volatile: Vec<String>,
     /// Bounds of one call.
     pub limits: CallLimits,
 }
@@ -122,6 +124,9 @@ pub enum McpTransport {
         args: Vec<Text>,
         /// Its environment, beside `PATH` and `HOME`.
         env: BTreeMap<String, Text>,
+        /// Files and folders that are copied into the process's own folder before it starts. It
+        /// has one where this is not empty, or where `{dir}` stands in its arguments or environment.
+        copy: Vec<PathBuf>,
     },
     /// Streamable HTTP.
     Http {
