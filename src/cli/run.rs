@@ -349,7 +349,12 @@ pub(super) async fn suite(tasks: &[Task], options: &Options, cx: &Cx) -> Result<
             Check::Reward { .. } => {
                 task.episode.is_some() || matches!(task.start.site, StartSite::Bfcl(_))
             }
-            Check::Answer(_) | Check::Url { .. } | Check::Page { .. } => true,
+            Check::Call { .. } => task.tools.is_some(),
+            Check::Answer(_)
+            | Check::AnswerJson(_)
+            | Check::Url { .. }
+            | Check::Page { .. }
+            | Check::Trace(_) => true,
         };
         if let Some(check) = task.checks.iter().find(|check| !answerable(check)) {
             let what = format!(
@@ -358,7 +363,7 @@ pub(super) async fn suite(tasks: &[Task], options: &Options, cx: &Cx) -> Result<
                 check.name()
             );
             return Err(CliError::new(Exit::Usage, what)
-                .hint("sql needs the demo shop, or `sqlite` in [checkpoint]; reward is for benchmark pages: docs/tasks.md"));
+                .hint("sql needs the demo shop, or `sqlite` in [checkpoint]; reward is for benchmark pages, call for tasks with [tools]: docs/tasks.md"));
         }
         // A site that cannot be put back: say so before anything is written.
         if task.writes == Writes::Checkpoint && server.is_some_and(|spec| !spec.resets()) {

@@ -8,7 +8,6 @@
 //! * [`CriticMode::Logprob`]: one call of one token on a scale; the value is the expected score over
 //!   the scale's share of the probability. If that share is below a floor, the critic abstains.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -207,20 +206,11 @@ impl LlmCritic {
     fn user(&self, view: &View<'_>) -> String {
         let answer = match view.answer {
             _ if !view.waiting.is_empty() => {
-                // A request's body is the page's as much as the agent's.
-                let requests = view.waiting.iter().fold(String::new(), |mut out, write| {
-                    let url = prompt::line(&write.url, 160);
-                    let body = prompt::line(write.body.as_deref().unwrap_or_default(), 600);
-                    let _written = writeln!(out, "{} {url} {body}", write.method);
-                    out
-                });
                 format!(
-                    "The last step was stopped: it would send\n{}\n{}{}\n\
+                    "The last step was stopped: it would send\n{}\n\
                      It is sent only if you approve. Judge as if it were sent now, as it is: is the \
                      goal then reached, and is this a step of it?",
-                    prompt::OPEN,
-                    requests,
-                    prompt::CLOSE
+                    prompt::waiting(view.waiting)
                 )
             }
             Some(answer) => format!(

@@ -88,6 +88,11 @@ impl PairwiseCritic {
 
     fn attempt(&self, view: &View<'_>) -> String {
         let answer = match view.answer {
+            _ if !view.waiting.is_empty() => format!(
+                "Its last step was stopped: it would send\n{}\nIt is sent only if this attempt is \
+                 preferred. Judge as if it were sent now, as it is.\n",
+                prompt::waiting(view.waiting)
+            ),
             Some(answer) => format!(
                 "It ended with the answer: {:?}\n",
                 prompt::line(answer, 300)

@@ -730,6 +730,7 @@ impl Environment for SimEnv {
                 .is_some()
                 .then(|| self.page().reward.unwrap_or(0.0))
                 .into()),
+            Query::Call { .. } => Err(QueryError::Unsupported("call".to_owned())),
         }
     }
 

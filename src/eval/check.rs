@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// One condition on the committed run. A task is solved when all of its checks pass.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub enum Check {
     /// On the answer that the agent gave when it stopped.
     Answer(AnswerTest),
+    /// On that answer, which is JSON.
+    AnswerJson(JsonTest),
     /// On the URL of the active tab. Every part that is given must hold.
     Url {
         /// The whole path, compared by [`super::normalise::path`].
@@ -34,6 +37,17 @@ pub enum Check {
         /// The rows, in order. Numbers compare as numbers, text exactly.
         equals: Vec<Vec<Cell>>,
     },
+    /// On what one read-only call of a tool gives in the final state.
+    Call {
+        /// The tool's name.
+        tool: String,
+        /// Its arguments.
+        arguments: Map<String, Value>,
+        /// What the reply must be.
+        test: CallTest,
+    },
+    /// On the calls that the committed run made.
+    Trace(TraceTest),
     /// On the benchmark's own reward.
     Reward {
         /// The least that passes.
@@ -58,6 +72,58 @@ pub enum AnswerTest {
         /// How far off it may be, absolutely; 0 asks for equality.
         tolerance: f64,
     },
+}
+
+/// What the value at one place of a JSON document must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JsonTest {
+    /// JSON Pointer (RFC 6901): `/order/total`; empty for the whole document.
+    pub pointer: String,
+    /// What is there.
+    pub value: ValueTest,
+}
+
+/// What a JSON value must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValueTest {
+    /// This value: text exactly, numbers by value (1 is 1.0), lists in order, objects by their keys.
+    Equals(Value),
+    /// Text with this in it, both by [`super::normalise::text`]; a list with such an element.
+    Contains(String),
+    /// This number, as a number or as text with one number ([`super::normalise::number`]).
+    Number {
+        /// The number.
+        value: f64,
+        /// How far off it may be, absolutely; 0 asks for equality.
+        tolerance: f64,
+    },
+}
+
+/// What the reply to a call must be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CallTest {
+    /// A reply that is no error, with this.
+    Value(JsonTest),
+    /// The provider refuses it: what it asks for is not there.
+    Refused,
+}
+
+/// What the calls of a committed run must be. Calls are actions that do not end the episode; each
+/// call of a batch counts; `more` and `search_tools`, which reach no provider, do not. Names are
+/// patterns in which `*` stands for any characters.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TraceTest {
+    /// Each is called at least once.
+    pub must: Vec<String>,
+    /// None is called.
+    pub must_not: Vec<String>,
+    /// Called in this order; others may come between.
+    pub order: Vec<String>,
+    /// Most calls.
+    pub at_most: Option<u32>,
 }
 
 /// What the text of a page must be; both sides by [`super::normalise::text`].
@@ -109,6 +175,19 @@ impl Check {
                 format!("answer number {value} ± {tolerance}")
             }
             Self::Answer(AnswerTest::Number { value, .. }) => format!("answer number {value}"),
+            Self::AnswerJson(test) => format!("answer {}", test.name()),
+            Self::Call {
+                tool,
+                arguments,
+                test,
+            } => {
+                let arguments = Value::Object(arguments.clone());
+                match test {
+                    CallTest::Value(test) => format!("call {tool} {arguments} {}", test.name()),
+                    CallTest::Refused => format!("call {tool} {arguments} refused"),
+                }
+            }
+            Self::Trace(test) => test.name(),
             Self::Url {
                 path,
                 contains,
@@ -135,5 +214,36 @@ impl Check {
             }
             Self::Reward { at_least } => format!("reward at least {at_least}"),
         }
+    }
+}
+
+impl JsonTest {
+    fn name(&self) -> String {
+        let place = &self.pointer;
+        match &self.value {
+            ValueTest::Equals(value) => format!("{place:?} equals {value}"),
+            ValueTest::Contains(text) => format!("{place:?} contains {text:?}"),
+            ValueTest::Number { value, tolerance } if *tolerance > 0.0 => {
+                format!("{place:?} number {value} ± {tolerance}")
+            }
+            ValueTest::Number { value, .. } => format!("{place:?} number {value}"),
+        }
+    }
+}
+
+impl TraceTest {
+    fn name(&self) -> String {
+        let list = |word: &str, names: &[String]| match names {
+            [] => String::new(),
+            names => format!(" {word} {}", names.join(", ")),
+        };
+        let most = self.at_most.map(|most| format!(" at most {most} calls"));
+        format!(
+            "trace{}{}{}{}",
+            list("must", &self.must),
+            list("must not", &self.must_not),
+            list("order", &self.order),
+            most.unwrap_or_default()
+        )
     }
 }

@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::check::{AnswerTest, Cell, Check, PageTest};
-use super::normalise;
+use super::check::{AnswerTest, CallTest, Cell, Check, PageTest};
+use super::{normalise, values};
 use crate::context::Cx;
 use crate::env::Environment;
-use crate::types::Query;
+use crate::types::{Action, Query};
 
 /// No question takes longer than this.
 const QUERY_LIMIT: Duration = Duration::from_secs(30);
@@ -84,19 +84,28 @@ impl Verdict {
     }
 }
 
+/// What a committed run leaves behind, beside the state of its environment.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Evidence<'a> {
+    /// What the terminal action gave, if there was one.
+    pub answer: Option<&'a str>,
+    /// The actions that were executed, in order.
+    pub actions: &'a [Action],
+}
+
 /// Runs every check against the final state of `env`, in order; a failed check does not spare the
 /// rest, so that the verdict says all that is wrong.
 ///
-/// `answer` is what the terminal action gave, if there was one. Queries may disturb the state.
+/// Queries may disturb the state.
 pub async fn evaluate(
     checks: &[Check],
-    answer: Option<&str>,
+    evidence: Evidence<'_>,
     env: &mut dyn Environment,
     cx: &Cx,
 ) -> Verdict {
     let mut results = Vec::with_capacity(checks.len());
     for check in checks {
-        let result = one(check, answer, env, cx)
+        let result = one(check, evidence, env, cx)
             .await
             .unwrap_or_else(|reason| CheckOutcome::Unscored { reason });
         results.push(CheckResult {
@@ -110,12 +119,28 @@ pub async fn evaluate(
 /// One check; the error is why it is unscored.
 async fn one(
     check: &Check,
-    answer: Option<&str>,
+    evidence: Evidence<'_>,
     env: &mut dyn Environment,
     cx: &Cx,
 ) -> Result<CheckOutcome, String> {
     match check {
-        Check::Answer(test) => Ok(answer_test(test, answer)),
+        Check::AnswerJson(test) => Ok(values::answer(test, evidence.answer)),
+        Check::Answer(test) => Ok(answer_test(test, evidence.answer)),
+        Check::Call {
+            tool,
+            arguments,
+            test,
+        } => {
+            let query = Query::Call {
+                tool: tool.clone(),
+                arguments: arguments.clone(),
+            };
+            call_test(test, &ask(env, query, cx).await?)
+        }
+        Check::Trace(test) => Ok(values::trace(
+            test,
+            &values::calls(evidence.actions, env.actions()),
+        )),
         Check::Url {
             path,
             contains,
@@ -166,12 +191,36 @@ async fn ask(env: &mut dyn Environment, query: Query, cx: &Cx) -> Result<Value, 
     }
 }
 
+fn call_test(wanted: &CallTest, reply: &Value) -> Result<CheckOutcome, String> {
+    let Some(error) = reply["error"].as_bool() else {
+        return Err(wrong_type("the reply", "an object with `error`", reply));
+    };
+    let content = &reply["content"];
+    let status = reply["status"].as_u64();
+    // Trouble of the provider, or between us and it, says nothing about the state.
+    if error && matches!(status, Some(401 | 403 | 407 | 408 | 429 | 500..)) {
+        let status = status.unwrap_or_default();
+        return Err(format!(
+            "the call was answered with status {status}: {}",
+            cut(&content.to_string())
+        ));
+    }
+    Ok(match wanted {
+        CallTest::Value(test) if error => failed(
+            values::expected(&test.value),
+            format!("an error: {}", cut(&content.to_string())),
+        ),
+        CallTest::Value(test) => values::json(test, content),
+        CallTest::Refused => verdict(error, || ("an error".to_owned(), cut(&content.to_string()))),
+    })
+}
+
 fn wrong_type(what: &str, wanted: &str, got: &Value) -> String {
     let got = cut(&got.to_string());
     format!("the environment answered {got} where {what} should be {wanted}")
 }
 
-fn verdict(holds: bool, else_: impl FnOnce() -> (String, String)) -> CheckOutcome {
+pub(super) fn verdict(holds: bool, else_: impl FnOnce() -> (String, String)) -> CheckOutcome {
     if holds {
         CheckOutcome::Passed
     } else {
@@ -180,12 +229,12 @@ fn verdict(holds: bool, else_: impl FnOnce() -> (String, String)) -> CheckOutcom
     }
 }
 
-fn failed(expected: String, got: String) -> CheckOutcome {
+pub(super) fn failed(expected: String, got: String) -> CheckOutcome {
     CheckOutcome::Failed { expected, got }
 }
 
 /// Text in quotes, cut to [`QUOTE`] characters.
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     match text.char_indices().nth(QUOTE) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
@@ -302,7 +351,7 @@ fn sql_test(want: &[Vec<Cell>], got: &Value) -> Result<CheckOutcome, String> {
     }))
 }
 
-fn cut(text: &str) -> String {
+pub(super) fn cut(text: &str) -> String {
     match text.char_indices().nth(QUOTE) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

@@ -12,7 +12,8 @@ mod check;
 mod evaluate;
 mod metrics;
 pub mod normalise;
+mod values;
 
-pub use check::{AnswerTest, Cell, Check, PageTest};
-pub use evaluate::{CheckOutcome, CheckResult, Outcome, Verdict, evaluate};
+pub use check::{AnswerTest, CallTest, Cell, Check, JsonTest, PageTest, TraceTest, ValueTest};
+pub use evaluate::{CheckOutcome, CheckResult, Evidence, Outcome, Verdict, evaluate};
 pub use metrics::{Interval, Row, Summary, Table};

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::types::{Action, Observation, PathStep, View};
+use crate::types::{Action, Effect, Observation, PathStep, View};
 
 /// Opens the fenced part.
 pub(crate) const OPEN: &str = "<<<PAGE";
@@ -102,6 +102,18 @@ pub(crate) fn fence(observation: &Observation, most: u32) -> String {
         if !text.contains(&note) {
             let _written = writeln!(out, "! {note}");
         }
+    }
+    out.push_str(CLOSE);
+    out
+}
+
+/// Writes that wait to be sent, fenced: a request's body is the page's as much as the agent's.
+pub(crate) fn waiting(writes: &[Effect]) -> String {
+    let mut out = format!("{OPEN}\n");
+    for write in writes {
+        let url = line(&write.url, 160);
+        let body = line(write.body.as_deref().unwrap_or_default(), 600);
+        let _written = writeln!(out, "{} {url} {body}", write.method);
     }
     out.push_str(CLOSE);
     out

@@ -10,7 +10,7 @@
 
 use crate::context::{Cx, Interrupted};
 use crate::env::{ActError, Environment, ObserveError, OpenError, SnapshotError};
-use crate::eval::{Check, CheckOutcome, CheckResult, Verdict, evaluate};
+use crate::eval::{Check, CheckOutcome, CheckResult, Evidence, Verdict, evaluate};
 use crate::record::{EventKind, RecordError, Recorder};
 use crate::types::{Action, Digest, EdgeId, Effect, Observation, Seed, Snapshot, Step};
 
@@ -50,8 +50,8 @@ pub(super) struct Committed {
     pub(super) answer: Option<String>,
     /// Why there is no evaluation.
     pub(super) uncommitted: Option<String>,
-    /// Actions executed.
-    pub(super) actions: u32,
+    /// Actions executed, without secrets.
+    pub(super) actions: Vec<Action>,
     pub(super) writes: u32,
     pub(super) interrupted: bool,
     pub(super) failure: Option<Failure>,
@@ -137,12 +137,12 @@ pub(super) async fn commit(
 /// Asks the evaluators about the state that the commits led to.
 pub(super) async fn judge(
     job: &Job,
-    answer: Option<&str>,
+    evidence: Evidence<'_>,
     env: &mut dyn Environment,
     out: &mut Committed,
     cx: &Cx,
 ) {
-    let verdict = evaluate(&job.checks, answer, env, cx).await;
+    let verdict = evaluate(&job.checks, evidence, env, cx).await;
     if cx.is_cancelled() {
         out.broke(String::new(), true);
     } else {
@@ -231,7 +231,7 @@ async fn walk(
         };
         match &step {
             Step::Done { answer, .. } => {
-                out.actions += 1;
+                out.actions.push(planned.shown.clone());
                 out.writes += u32::try_from(sent_writes(&step).len()).unwrap_or(u32::MAX);
                 if answer.is_some() {
                     out.answer.clone_from(answer);

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::context::{Cx, Interrupted};
 use crate::critic::{Comparison, JudgeError, Judgement};
-use crate::eval::Outcome as Verdicted;
+use crate::eval::{Evidence, Outcome as Verdicted};
 use crate::llm::ChatError;
 use crate::policy::{Proposal, ProposeError};
 use crate::record::{Detail, EventKind, RecordError, Recorder, StepDetail};
@@ -164,6 +164,8 @@ struct Driver<'a> {
     real: Option<Lane>,
     /// The answer that a commit gave.
     answer: Option<String>,
+    /// The actions that the commits executed.
+    committed: Vec<Action>,
     goal: Arc<str>,
     actions: Arc<[ActionSpec]>,
     /// By node id.
@@ -221,6 +223,7 @@ impl<'a> Driver<'a> {
             past: Spent::default(),
             real: None,
             answer: None,
+            committed: Vec::new(),
             parts,
             goal: goal.as_str().into(),
             actions,
@@ -263,7 +266,9 @@ impl<'a> Driver<'a> {
         loop {
             let reason = self.search(begun).await?;
             let mut committed = self.commit(reason).await?;
-            self.figures.commit_actions += committed.actions;
+            self.figures.commit_actions +=
+                u32::try_from(committed.actions.len()).unwrap_or(u32::MAX);
+            self.committed.append(&mut committed.actions);
             self.figures.commit_writes += committed.writes;
             if let Some(answer) = &committed.answer {
                 self.answer = Some(answer.clone());
@@ -1035,8 +1040,12 @@ impl<'a> Driver<'a> {
         let mut archive = None;
         if let Some(real) = &mut self.real {
             if committed.uncommitted.is_none() {
-                let (job, answer) = (self.parts.job, self.answer.as_deref());
-                commit::judge(job, answer, &mut **real, &mut committed, self.parts.cx).await;
+                let evidence = Evidence {
+                    answer: self.answer.as_deref(),
+                    actions: &self.committed,
+                };
+                let (job, cx) = (self.parts.job, self.parts.cx);
+                commit::judge(job, evidence, &mut **real, &mut committed, cx).await;
             }
             if let Some(log) = real.archive() {
                 let har = har::Har {

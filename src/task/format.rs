@@ -6,12 +6,15 @@ use std::ops::Range;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::Value;
 use toml::Spanned;
 
 use super::site;
 use super::spec::{EnvKind, Limits, StartSite, StartSpec, Task, ToolsSpec};
 use crate::env::server::Servers;
-use crate::eval::{AnswerTest, Cell, Check, PageTest, normalise};
+use crate::eval::{
+    AnswerTest, CallTest, Cell, Check, JsonTest, PageTest, TraceTest, ValueTest, normalise,
+};
 use crate::located::{Fault, FormatError, nearest, one_of};
 use crate::types::{EffectRules, RequestPattern, Writes};
 
@@ -95,6 +98,8 @@ enum Kind {
     Url,
     Page,
     Sql,
+    Call,
+    Trace,
     Reward,
 }
 
@@ -105,6 +110,8 @@ impl Kind {
             Self::Url => "url",
             Self::Page => "page",
             Self::Sql => "sql",
+            Self::Call => "call",
+            Self::Trace => "trace",
             Self::Reward => "reward",
         }
     }
@@ -112,10 +119,29 @@ impl Kind {
     /// The keys it takes, beside `kind`.
     const fn keys(self) -> &'static [&'static str] {
         match self {
-            Self::Answer => &["exact", "contains", "number", "tolerance", "any_of"],
+            Self::Answer => &[
+                "exact",
+                "contains",
+                "number",
+                "tolerance",
+                "any_of",
+                "pointer",
+                "equals",
+            ],
             Self::Url => &["path", "contains", "query"],
             Self::Page => &["selector", "contains", "equals", "absent"],
             Self::Sql => &["statement", "equals"],
+            Self::Call => &[
+                "tool",
+                "arguments",
+                "pointer",
+                "equals",
+                "number",
+                "tolerance",
+                "contains",
+                "refused",
+            ],
+            Self::Trace => &["must", "must_not", "order", "at_most"],
             Self::Reward => &["at_least"],
         }
     }
@@ -138,6 +164,14 @@ struct RawCheck {
     absent: Option<Spanned<String>>,
     statement: Option<Spanned<String>>,
     at_least: Option<Spanned<f64>>,
+    pointer: Option<Spanned<String>>,
+    tool: Option<Spanned<String>>,
+    arguments: Option<Spanned<toml::Table>>,
+    refused: Option<Spanned<bool>>,
+    must: Option<Spanned<Vec<Spanned<String>>>>,
+    must_not: Option<Spanned<Vec<Spanned<String>>>>,
+    order: Option<Spanned<Vec<Spanned<String>>>>,
+    at_most: Option<Spanned<u32>>,
 }
 
 fn read(text: &str, id: &str, folder: &Path) -> Result<Task, Wrong> {
@@ -428,6 +462,8 @@ fn check(raw: Spanned<RawCheck>) -> Result<Check, Fault> {
                 equals: rows(equals)?,
             })
         }
+        Kind::Call => call(&raw, &need),
+        Kind::Trace => trace(&raw, &need),
         Kind::Reward => {
             let least = raw.at_least.ok_or_else(|| need.fault("`at_least`"))?;
             Ok(Check::Reward {
@@ -444,6 +480,27 @@ fn answer(raw: RawCheck, need: &Need) -> Result<Check, Fault> {
             "`tolerance` goes with `number`, which is missing",
         ));
     }
+    if raw.pointer.is_some() {
+        for (key, span) in [
+            ("exact", raw.exact.as_ref().map(Spanned::span)),
+            ("any_of", raw.any_of.as_ref().map(Spanned::span)),
+        ] {
+            if let Some(span) = span {
+                return Err(Fault::new(
+                    span,
+                    format!("`{key}` does not go with `pointer`: use `equals`"),
+                ));
+            }
+        }
+        return Ok(Check::AnswerJson(json_test(&raw, need)?));
+    }
+    if let Some(equals) = &raw.equals {
+        return Err(Fault::new(
+            equals.span(),
+            "`equals` of an answer goes with `pointer`, the place in an answer that is JSON \
+             (\"\" for the whole); for text use `exact`",
+        ));
+    }
     let given = [
         raw.exact.is_some(),
         raw.contains.is_some(),
@@ -453,22 +510,10 @@ fn answer(raw: RawCheck, need: &Need) -> Result<Check, Fault> {
     let test = match (raw.exact, raw.contains, raw.number, raw.any_of) {
         (Some(text), None, None, None) => AnswerTest::Exact(filled("exact", &text)?),
         (None, Some(text), None, None) => AnswerTest::Contains(filled("contains", &text)?),
-        (None, None, Some(number), None) => {
-            let tolerance = match &raw.tolerance {
-                None => 0.0,
-                Some(tolerance) if *tolerance.get_ref() < 0.0 => {
-                    return Err(Fault::new(
-                        tolerance.span(),
-                        "`tolerance` must not be negative",
-                    ));
-                }
-                Some(tolerance) => finite("tolerance", tolerance)?,
-            };
-            AnswerTest::Number {
-                value: finite("number", &number)?,
-                tolerance,
-            }
-        }
+        (None, None, Some(number), None) => AnswerTest::Number {
+            value: finite("number", &number)?,
+            tolerance: tolerance(raw.tolerance.as_ref())?,
+        },
         (None, None, None, Some(texts)) => {
             if texts.get_ref().is_empty() {
                 return Err(Fault::new(texts.span(), "`any_of` lists no answer"));
@@ -483,6 +528,166 @@ fn answer(raw: RawCheck, need: &Need) -> Result<Check, Fault> {
         _ => return Err(need.one_of(&["exact", "contains", "number", "any_of"], &given)),
     };
     Ok(Check::Answer(test))
+}
+
+fn tolerance(raw: Option<&Spanned<f64>>) -> Result<f64, Fault> {
+    match raw {
+        None => Ok(0.0),
+        Some(tolerance) if *tolerance.get_ref() < 0.0 => Err(Fault::new(
+            tolerance.span(),
+            "`tolerance` must not be negative",
+        )),
+        Some(tolerance) => finite("tolerance", tolerance),
+    }
+}
+
+/// `pointer` (the whole document without it), and exactly one of `equals`, `number`, `contains`.
+fn json_test(raw: &RawCheck, need: &Need) -> Result<JsonTest, Fault> {
+    let pointer = match &raw.pointer {
+        None => String::new(),
+        Some(pointer) => {
+            let text = pointer.get_ref();
+            let escapes = text.split('~').skip(1);
+            let valid = (text.is_empty() || text.starts_with('/'))
+                && escapes.into_iter().all(|rest| rest.starts_with(['0', '1']));
+            if !valid {
+                return Err(Fault::new(
+                    pointer.span(),
+                    "expected a JSON Pointer, such as \"/order/lines/0/price\" (`~1` stands for a \
+                     slash in a key, `~0` for `~`; \"\" is the whole document)",
+                ));
+            }
+            text.clone()
+        }
+    };
+    let given = [
+        raw.equals.is_some(),
+        raw.number.is_some(),
+        raw.contains.is_some(),
+    ];
+    let value = match (&raw.equals, &raw.number, &raw.contains) {
+        (Some(value), None, None) => ValueTest::Equals(json(value, value.get_ref())?),
+        (None, Some(number), None) => ValueTest::Number {
+            value: finite("number", number)?,
+            tolerance: tolerance(raw.tolerance.as_ref())?,
+        },
+        (None, None, Some(text)) => ValueTest::Contains(filled("contains", text)?),
+        _ => return Err(need.one_of(&["equals", "number", "contains"], &given)),
+    };
+    Ok(JsonTest { pointer, value })
+}
+
+/// A TOML value as JSON, which has neither dates nor infinite numbers.
+fn json(whole: &Spanned<toml::Value>, value: &toml::Value) -> Result<Value, Fault> {
+    let fault = || {
+        let kind = value.type_str();
+        Fault::new(
+            whole.span(),
+            format!("JSON has no {kind} `{value}`: write it as text"),
+        )
+    };
+    Ok(match value {
+        toml::Value::String(text) => text.as_str().into(),
+        toml::Value::Integer(number) => (*number).into(),
+        toml::Value::Float(number) => serde_json::Number::from_f64(*number)
+            .ok_or_else(fault)?
+            .into(),
+        toml::Value::Boolean(truth) => (*truth).into(),
+        toml::Value::Datetime(_) => return Err(fault()),
+        toml::Value::Array(items) => {
+            let items = items.iter().map(|item| json(whole, item));
+            Value::Array(items.collect::<Result<_, _>>()?)
+        }
+        toml::Value::Table(table) => Value::Object(object(whole, table)?),
+    })
+}
+
+fn object(
+    whole: &Spanned<toml::Value>,
+    table: &toml::Table,
+) -> Result<serde_json::Map<String, Value>, Fault> {
+    let entries = table.iter();
+    entries
+        .map(|(key, value)| Ok((key.clone(), json(whole, value)?)))
+        .collect()
+}
+
+fn call(raw: &RawCheck, need: &Need) -> Result<Check, Fault> {
+    let tool = raw.tool.as_ref().ok_or_else(|| need.fault("`tool`"))?;
+    let tool = filled("tool", tool)?;
+    let arguments = match &raw.arguments {
+        None => serde_json::Map::new(),
+        Some(table) => {
+            let whole = toml::Value::Table(table.get_ref().clone());
+            object(&Spanned::new(table.span(), whole), table.get_ref())?
+        }
+    };
+    if let (Some(tolerance), None) = (&raw.tolerance, &raw.number) {
+        return Err(Fault::new(
+            tolerance.span(),
+            "`tolerance` goes with `number`, which is missing",
+        ));
+    }
+    let test = match &raw.refused {
+        None => {
+            if raw.equals.is_none() && raw.number.is_none() && raw.contains.is_none() {
+                return Err(need.fault("exactly one of `equals`, `number`, `contains`, `refused`"));
+            }
+            CallTest::Value(json_test(raw, need)?)
+        }
+        Some(refused) => {
+            let others = [
+                ("pointer", raw.pointer.is_some()),
+                ("equals", raw.equals.is_some()),
+                ("number", raw.number.is_some()),
+                ("contains", raw.contains.is_some()),
+            ];
+            if let Some((other, _)) = others.iter().find(|(_, given)| *given) {
+                return Err(Fault::new(
+                    refused.span(),
+                    format!(
+                        "`refused` does not go with `{other}`: an error has no value to compare"
+                    ),
+                ));
+            }
+            if !refused.get_ref() {
+                return Err(Fault::new(
+                    refused.span(),
+                    "`refused` is `true` or left out: every other test is on a reply that is no error",
+                ));
+            }
+            CallTest::Refused
+        }
+    };
+    Ok(Check::Call {
+        tool,
+        arguments,
+        test,
+    })
+}
+
+fn trace(raw: &RawCheck, need: &Need) -> Result<Check, Fault> {
+    let names = |key: &str, list: Option<&Spanned<Vec<Spanned<String>>>>| match list {
+        None => Ok(Vec::new()),
+        Some(list) if list.get_ref().is_empty() => {
+            Err(Fault::new(list.span(), format!("`{key}` names no tool")))
+        }
+        Some(list) => list
+            .get_ref()
+            .iter()
+            .map(|name| filled(key, name))
+            .collect(),
+    };
+    let test = TraceTest {
+        must: names("must", raw.must.as_ref())?,
+        must_not: names("must_not", raw.must_not.as_ref())?,
+        order: names("order", raw.order.as_ref())?,
+        at_most: raw.at_most.as_ref().map(|most| *most.get_ref()),
+    };
+    if test == TraceTest::default() {
+        return Err(need.fault("at least one of `must`, `must_not`, `order` and `at_most`"));
+    }
+    Ok(Check::Trace(test))
 }
 
 /// What a check lacks, said at its `kind`.
@@ -536,6 +741,14 @@ fn foreign_keys(raw: &RawCheck, kind: Kind) -> Result<(), Fault> {
         ("absent", span(raw.absent.as_ref())),
         ("statement", span(raw.statement.as_ref())),
         ("at_least", span(raw.at_least.as_ref())),
+        ("pointer", span(raw.pointer.as_ref())),
+        ("tool", span(raw.tool.as_ref())),
+        ("arguments", span(raw.arguments.as_ref())),
+        ("refused", span(raw.refused.as_ref())),
+        ("must", span(raw.must.as_ref())),
+        ("must_not", span(raw.must_not.as_ref())),
+        ("order", span(raw.order.as_ref())),
+        ("at_most", span(raw.at_most.as_ref())),
     ];
     for (key, span) in given {
         if let Some(span) = span
@@ -787,12 +1000,12 @@ mod tests {
                | ^^^^
         "#);
         insta::assert_snapshot!(fail_check("kind = \"anwser\"\nexact = \"x\""), @r#"
-            t.toml:5:8: unknown value `anwser`, expected one of `answer`, `url`, `page`, `sql`, `reward`; did you mean `answer`?
+            t.toml:5:8: unknown value `anwser`, expected one of `answer`, `url`, `page`, `sql`, `call`, `trace`, `reward`; did you mean `answer`?
              5 | kind = "anwser"
                |        ^^^^^^^^
         "#);
         insta::assert_snapshot!(fail_check("kind = \"answer\"\nexakt = \"x\""), @r#"
-            t.toml:6:1: unknown key `exakt`, expected one of `kind`, `exact`, `contains`, `number`, `tolerance`, `any_of`, `path`, `query`, `selector`, `equals`, `absent`, `statement`, `at_least`; did you mean `exact`?
+            t.toml:6:1: unknown key `exakt`, expected one of `kind`, `exact`, `contains`, `number`, `tolerance`, `any_of`, `path`, `query`, `selector`, `equals`, `absent`, `statement`, `at_least`, `pointer`, `tool`, `arguments`, `refused`, `must`, `must_not`, `order`, `at_most`; did you mean `exact`?
              6 | exakt = "x"
                | ^^^^^
         "#);
@@ -861,6 +1074,140 @@ mod tests {
              5 | kind = "reward"
                |        ^^^^^^^^
         "#);
+    }
+
+    fn check_of(check: &str) -> Check {
+        let task = parse(&format!("{HEAD}[[check]]\n{check}\n"), "t.toml", "t").unwrap();
+        task.checks.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn checks_of_tools() {
+        let test = |pointer: &str, value: ValueTest| JsonTest {
+            pointer: pointer.to_owned(),
+            value,
+        };
+        assert_eq!(
+            check_of("kind = \"answer\"\npointer = \"/total\"\nnumber = 4\ntolerance = 0.5"),
+            Check::AnswerJson(test(
+                "/total",
+                ValueTest::Number {
+                    value: 4.0,
+                    tolerance: 0.5
+                }
+            ))
+        );
+        let call = check_of(
+            "kind = \"call\"\ntool = \"get_order\"\narguments = { id = 7, deep = { a = [1.5, true] } }\n\
+             pointer = \"/lines/0\"\nequals = { sku = \"mug\", count = 2 }",
+        );
+        let Check::Call {
+            tool,
+            arguments,
+            test: CallTest::Value(of),
+        } = &call
+        else {
+            panic!("{call:?}");
+        };
+        assert_eq!(
+            (tool.as_str(), Value::Object(arguments.clone()), of),
+            (
+                "get_order",
+                serde_json::json!({"id": 7, "deep": {"a": [1.5, true]}}),
+                &test(
+                    "/lines/0",
+                    ValueTest::Equals(serde_json::json!({"sku": "mug", "count": 2}))
+                )
+            )
+        );
+        assert_eq!(
+            check_of("kind = \"call\"\ntool = \"t\"\nrefused = true"),
+            Check::Call {
+                tool: "t".into(),
+                arguments: serde_json::Map::new(),
+                test: CallTest::Refused
+            }
+        );
+        assert_eq!(
+            check_of(
+                "kind = \"trace\"\nmust = [\"a\"]\nmust_not = [\"b*\"]\norder = [\"a\", \"c\"]\nat_most = 3"
+            ),
+            Check::Trace(TraceTest {
+                must: vec!["a".into()],
+                must_not: vec!["b*".into()],
+                order: vec!["a".into(), "c".into()],
+                at_most: Some(3),
+            })
+        );
+    }
+
+    #[test]
+    fn wrong_checks_of_tools() {
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\nequals = 3"), @r#"
+        t.toml:6:10: `equals` of an answer goes with `pointer`, the place in an answer that is JSON ("" for the whole); for text use `exact`
+         6 | equals = 3
+           |          ^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\npointer = \"/a\"\nexact = \"x\""), @r#"
+        t.toml:7:9: `exact` does not go with `pointer`: use `equals`
+         7 | exact = "x"
+           |         ^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\npointer = \"a.b\"\nequals = 1"), @r#"
+        t.toml:6:11: expected a JSON Pointer, such as "/order/lines/0/price" (`~1` stands for a slash in a key, `~0` for `~`; "" is the whole document)
+         6 | pointer = "a.b"
+           |           ^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"answer\"\npointer = \"/a\""), @r#"
+        t.toml:5:8: a check of kind `answer` needs exactly one of `equals`, `number`, `contains`
+         5 | kind = "answer"
+           |        ^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"call\"\nequals = 1"), @r#"
+        t.toml:5:8: a check of kind `call` needs `tool`
+         5 | kind = "call"
+           |        ^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"call\"\ntool = \"t\""), @r#"
+        t.toml:5:8: a check of kind `call` needs exactly one of `equals`, `number`, `contains`, `refused`
+         5 | kind = "call"
+           |        ^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"call\"\ntool = \"t\"\nequals = 1\ncontains = \"x\""), @"
+        t.toml:4:1: a check of kind `call` needs exactly one of `equals`, `number`, `contains`; it has `equals` and `contains`
+         4 | [[check]]
+           | ^^^^^^^^^
+        ");
+        insta::assert_snapshot!(fail_check("kind = \"call\"\ntool = \"t\"\nequals = 2024-01-05"), @"
+        t.toml:7:10: JSON has no datetime `2024-01-05`: write it as text
+         7 | equals = 2024-01-05
+           |          ^^^^^^^^^^
+        ");
+        insta::assert_snapshot!(fail_check("kind = \"call\"\ntool = \"t\"\nequals = 1\nrefused = true"), @"
+        t.toml:8:11: `refused` does not go with `equals`: an error has no value to compare
+         8 | refused = true
+           |           ^^^^
+        ");
+        insta::assert_snapshot!(fail_check("kind = \"call\"\ntool = \"t\"\narguments = 1\nequals = 1"), @"
+        t.toml:7:13: invalid type: integer `1`, expected a map
+         7 | arguments = 1
+           |             ^
+        ");
+        insta::assert_snapshot!(fail_check("kind = \"trace\""), @r#"
+        t.toml:5:8: a check of kind `trace` needs at least one of `must`, `must_not`, `order` and `at_most`
+         5 | kind = "trace"
+           |        ^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail_check("kind = \"trace\"\nmust = []"), @"
+        t.toml:6:8: `must` names no tool
+         6 | must = []
+           |        ^^
+        ");
+        insta::assert_snapshot!(fail_check("kind = \"trace\"\nat_most = -1"), @"
+        t.toml:6:11: invalid value: integer `-1`, expected u32
+         6 | at_most = -1
+           |           ^^
+        ");
     }
 
     #[test]

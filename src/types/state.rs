@@ -1,7 +1,7 @@
 //! Steps, snapshots and restores: what passes between the runtime and an environment.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::{Digest, Effect, Notice, Rejection};
 
@@ -86,4 +86,12 @@ pub enum Query {
     },
     /// The benchmark's own reward for the episode (`MiniWoB` raw reward). Answer: number or null.
     Reward,
+    /// What one read-only call of a tool gives now. Answer: object with `error` (whether the provider
+    /// calls its reply an error), `status` (HTTP status or null) and `content` (the reply).
+    Call {
+        /// The tool's name.
+        tool: String,
+        /// Its arguments.
+        arguments: Map<String, Value>,
+    },
 }

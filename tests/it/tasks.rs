@@ -9,11 +9,12 @@ use branchline::env::{
     ActError, CloseError, Environment, ObserveError, QueryError, RestoreError, SnapshotError,
 };
 use branchline::eval::{
-    AnswerTest, Cell, Check, CheckOutcome, Outcome, PageTest, Verdict, evaluate,
+    AnswerTest, CallTest, Cell, Check, CheckOutcome, Evidence, JsonTest, Outcome, PageTest,
+    TraceTest, ValueTest, Verdict, evaluate,
 };
 use branchline::task;
 use branchline::types::{Action, ActionSpec, Observation, Query, Restored, Snapshot, Step};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// Answers exactly the queries it was told to expect, in order, and nothing else.
 struct Strict {
@@ -65,7 +66,11 @@ async fn verdict(
     script: impl IntoIterator<Item = (Query, Result<Value, QueryError>)>,
 ) -> Verdict {
     let mut env = Strict::new(script);
-    let verdict = evaluate(checks, answer, &mut env, &Cx::default()).await;
+    let evidence = Evidence {
+        answer,
+        actions: &[],
+    };
+    let verdict = evaluate(checks, evidence, &mut env, &Cx::default()).await;
     assert_eq!(env.script.len(), 0, "queries that were not asked");
     verdict
 }
@@ -398,4 +403,190 @@ async fn a_verdict_says_what_was_wrong() {
           ]
         }
     "#);
+}
+
+#[tokio::test]
+async fn values_at_a_place_of_json() {
+    let at = |pointer: &str, value: ValueTest| JsonTest {
+        pointer: pointer.to_owned(),
+        value,
+    };
+    let number = |value: f64, tolerance: f64| ValueTest::Number { value, tolerance };
+    let order = json!({"order": {"total": 40.0, "price": "$12.50", "tags": ["Gift", "Red mug"]}});
+    for (test, want) in [
+        (
+            at("/order/total", ValueTest::Equals(json!(40))),
+            Outcome::Solved,
+        ),
+        (
+            at("/order/total", ValueTest::Equals(json!("40"))),
+            Outcome::NotSolved,
+        ),
+        (at("/order/total", number(39.5, 0.5)), Outcome::Solved),
+        (at("/order/total", number(39.0, 0.5)), Outcome::NotSolved),
+        (at("/order/price", number(12.5, 0.0)), Outcome::Solved),
+        (at("/order/tags", number(1.0, 0.0)), Outcome::NotSolved),
+        (
+            at("/order/tags", ValueTest::Contains("red".into())),
+            Outcome::Solved,
+        ),
+        (
+            at("/order/tags/0", ValueTest::Contains("red".into())),
+            Outcome::NotSolved,
+        ),
+        (
+            at("/order/nothing", ValueTest::Equals(Value::Null)),
+            Outcome::NotSolved,
+        ),
+        (at("", ValueTest::Equals(order.clone())), Outcome::Solved),
+    ] {
+        let call = Check::Call {
+            tool: "get".into(),
+            arguments: Map::new(),
+            test: CallTest::Value(test.clone()),
+        };
+        let query = Query::Call {
+            tool: "get".into(),
+            arguments: Map::new(),
+        };
+        let reply = json!({"error": false, "status": 200, "content": order});
+        assert_eq!(asked(call, query, reply).await, want, "{test:?}");
+        let answer = Check::AnswerJson(test.clone());
+        let text = order.to_string();
+        let got = verdict(std::slice::from_ref(&answer), Some(&text), []).await;
+        assert_eq!(got.outcome, want, "{test:?}");
+        for other in [Some("forty"), None] {
+            let got = verdict(std::slice::from_ref(&answer), other, []).await;
+            assert_eq!(got.outcome, Outcome::NotSolved, "{other:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_is_refused_or_fails() {
+    let reply = |error: bool, status: Option<u16>| json!({"error": error, "status": status, "content": "gone"});
+    let query = || Query::Call {
+        tool: "get".into(),
+        arguments: Map::new(),
+    };
+    let check = |test: CallTest| Check::Call {
+        tool: "get".into(),
+        arguments: Map::new(),
+        test,
+    };
+    let value = || {
+        CallTest::Value(JsonTest {
+            pointer: String::new(),
+            value: ValueTest::Equals(json!("gone")),
+        })
+    };
+    for (test, reply, want) in [
+        (CallTest::Refused, reply(true, Some(404)), Outcome::Solved),
+        (CallTest::Refused, reply(true, None), Outcome::Solved),
+        (
+            CallTest::Refused,
+            reply(false, Some(200)),
+            Outcome::NotSolved,
+        ),
+        (value(), reply(true, Some(404)), Outcome::NotSolved),
+        // The provider's own trouble is no evidence.
+        (CallTest::Refused, reply(true, Some(503)), Outcome::Unscored),
+        (value(), reply(true, Some(401)), Outcome::Unscored),
+        (value(), json!("gone"), Outcome::Unscored),
+    ] {
+        let got = asked(check(test.clone()), query(), reply.clone()).await;
+        assert_eq!(got, want, "{test:?} {reply}");
+    }
+    let lost = Err(QueryError::Lost("no connection".into()));
+    let got = verdict(&[check(value())], None, [(query(), lost)]).await;
+    assert_eq!(got.outcome, Outcome::Unscored);
+}
+
+#[tokio::test]
+async fn traces() {
+    let actions = [
+        Action::new("list", json!({})),
+        Action::new(
+            "batch",
+            json!({"calls": [{"id": "1", "tool": "get_a"}, {"id": "2", "tool": "get_b"}]}),
+        ),
+        Action::new("buy", json!({})),
+    ];
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    let none = TraceTest::default;
+    for (test, holds) in [
+        (
+            TraceTest {
+                must: names(&["get_*", "buy"]),
+                ..none()
+            },
+            true,
+        ),
+        (
+            TraceTest {
+                must: names(&["sell"]),
+                ..none()
+            },
+            false,
+        ),
+        (
+            TraceTest {
+                must_not: names(&["sell"]),
+                ..none()
+            },
+            true,
+        ),
+        (
+            TraceTest {
+                must_not: names(&["get_b"]),
+                ..none()
+            },
+            false,
+        ),
+        (
+            TraceTest {
+                order: names(&["list", "get_b", "buy"]),
+                ..none()
+            },
+            true,
+        ),
+        (
+            TraceTest {
+                order: names(&["buy", "list"]),
+                ..none()
+            },
+            false,
+        ),
+        // One call cannot stand at two places.
+        (
+            TraceTest {
+                order: names(&["buy", "buy"]),
+                ..none()
+            },
+            false,
+        ),
+        (
+            TraceTest {
+                at_most: Some(4),
+                ..none()
+            },
+            true,
+        ),
+        (
+            TraceTest {
+                at_most: Some(3),
+                ..none()
+            },
+            false,
+        ),
+    ] {
+        let evidence = Evidence {
+            answer: None,
+            actions: &actions,
+        };
+        let mut env = Strict::new([]);
+        let check = Check::Trace(test.clone());
+        let got = evaluate(&[check], evidence, &mut env, &Cx::default()).await;
+        assert_eq!(got.outcome == Outcome::Solved, holds, "{got:?}");
+    }
 }

@@ -932,3 +932,38 @@ async fn a_search_over_tools_releases_its_write_once_and_counts_its_calls() {
     assert_eq!(report.steps.calls, 2, "{:?}", report.steps);
     assert!(report.steps.recorded_calls >= 2, "{:?}", report.steps);
 }
+
+#[tokio::test]
+async fn an_evaluator_may_call_what_reads_and_nothing_else() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    let cx = Cx::default();
+    let call = |tool: &str, arguments: Value| Query::Call {
+        tool: tool.to_owned(),
+        arguments: object(&arguments),
+    };
+    step(&mut *env, "get_item", json!({"id": 1})).await;
+    // Not from the record: the server is asked what there is now.
+    store.set(1, "mug");
+    let got = env.query(&call("get_item", json!({"id": 1})), &cx).await;
+    let got = got.unwrap();
+    assert_eq!(got["error"], json!(false));
+    assert!(got["content"].to_string().contains("mug"), "{got}");
+    let missing = env.query(&call("get_item", json!({"id": 9})), &cx).await;
+    assert_eq!(missing.unwrap()["error"], json!(true));
+    let sent = store.log().len();
+    for (query, why) in [
+        (call("create_item", json!({"name": "x"})), "may not write"),
+        (call("get_itm", json!({})), "did you mean `get_item`?"),
+        (call("get_item", json!({"id": "one"})), "was not answered"),
+    ] {
+        let error = env.query(&query, &cx).await.unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+    assert_eq!(store.log().len(), sent, "nothing of these was sent");
+    let error = env.query(&call("unreachable", json!({})), &cx).await;
+    assert!(error.unwrap_err().to_string().contains("`unreachable`"));
+    env.close(&cx).await.unwrap();
+}

@@ -1150,6 +1150,7 @@ impl Environment for Browser {
                 .sql(statement, cx)
                 .await
                 .map_err(|error| QueryError::Other(error.to_string())),
+            Query::Call { .. } => Err(QueryError::Unsupported("call".to_owned())),
             Query::Reward => {
                 let Some(episode) = &self.world.episode else {
                     return Err(QueryError::Unsupported("reward".to_owned()));

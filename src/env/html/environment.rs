@@ -626,6 +626,7 @@ impl Environment for TextBrowser {
                 .await
                 .map_err(|error| QueryError::Other(error.to_string())),
             Query::Reward => Err(QueryError::Unsupported("reward".to_owned())),
+            Query::Call { .. } => Err(QueryError::Unsupported("call".to_owned())),
         }
     }
 

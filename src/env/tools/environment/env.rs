@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::act::Purpose;
 use super::render;
@@ -13,11 +13,12 @@ use super::server::Server;
 use super::state::{Did, Proof, State, Undo, common, masked, same};
 use super::world::Shared;
 use crate::context::{Cx, Interrupted};
-use crate::env::tools::{Session, SourceError};
+use crate::env::tools::{Access, Session, SourceError};
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
     SiteInstance, SnapshotError,
 };
+use crate::located::nearest;
 use crate::types::{
     Action, ActionSpec, Digest, Effect, Observation, Query, Restored, Rung, Snapshot, Step, Writes,
 };
@@ -279,6 +280,36 @@ impl ToolEnvironment {
             got: Digest::of(now.0.join("\n")),
             detail,
         })
+    }
+
+    // ------------------------------------------------------------ questions
+
+    /// What a read gives now, for an evaluator: never from the record, and never a write.
+    async fn ask_tool(
+        &mut self,
+        name: &str,
+        arguments: &Map<String, Value>,
+        cx: &Cx,
+    ) -> Result<Value, QueryError> {
+        let Some(tool) = self.world.menu.all.get(name).cloned() else {
+            let near = nearest(name, self.world.menu.all.keys().cloned());
+            let near = near
+                .first()
+                .map_or_else(String::new, |near| format!("; did you mean `{near}`?"));
+            return Err(QueryError::Other(format!(
+                "there is no tool `{name}`{near}"
+            )));
+        };
+        if tool.access != Access::Read {
+            return Err(QueryError::Other(format!(
+                "`{name}` is not known to only read, and a check may not write"
+            )));
+        }
+        let reply = self
+            .direct(&tool.source, &tool.name, arguments, cx)
+            .await
+            .map_err(|reason| QueryError::Other(format!("`{name}` was not answered: {reason}")))?;
+        Ok(json!({ "error": reply.error, "status": reply.status, "content": reply.content }))
     }
 
     // ------------------------------------------------------------ undo
@@ -759,6 +790,7 @@ impl Environment for ToolEnvironment {
                 }
                 None => Ok(Value::Null),
             },
+            Query::Call { tool, arguments } => self.ask_tool(tool, arguments, cx).await,
         }
     }
 
