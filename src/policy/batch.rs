@@ -19,10 +19,10 @@ pub(super) const MOST_CALLS: u8 = 8;
 
 /// The field that holds the calls of a round.
 const CALLS: &str = "calls";
-/// The field that names a call.
-const ID: &str = "id";
+/// The field that names a call. No argument is written under this name, nor under the next.
+pub(super) const ID: &str = "call";
 /// The field that names the calls before it.
-const AFTER: &str = "after";
+pub(super) const AFTER: &str = "after_calls";
 
 /// The schema of one round, from the variants of its calls.
 pub(super) fn schema(variants: Vec<Value>) -> Value {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     fn call(id: &str, q: &str, after: &[&str]) -> Value {
-        json!({ "id": id, "action": "find", "q": q, "after": after })
+        json!({ "call": id, "action": "find", "q": q, "after_calls": after })
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn rounds_that_cannot_be_are_refused_with_the_reason() {
         let refused = |calls: Value| read(&json!({ "calls": calls })).unwrap_err();
-        let end = json!({ "id": "e", "action": "finish", "q": "done", "after": [] });
+        let end = json!({ "call": "e", "action": "finish", "q": "done", "after_calls": [] });
         assert_eq!(
             refused(json!([call("x", "mug", &[]), end])),
             "`finish` ends the task and must stand alone"

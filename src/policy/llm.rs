@@ -437,11 +437,11 @@ fn system(actions: &[ActionSpec], rounds: bool) -> String {
             "one round of calls at a time",
             format!(
                 "- Put into one round what does not need each other's results: at most {} calls. \
-                 A call that only has to wait for another names it in `after`. What needs a result \
+                 A call that only has to wait for another names it in `after_calls`. What needs a result \
                  belongs into a later round.\n",
                 batch::MOST_CALLS
             ),
-            "{\"actions\":[{\"calls\":[{\"id\":\"a\",\"after\":[],\"action\":\"…\",arguments by name}]}]}",
+            "{\"actions\":[{\"calls\":[{\"call\":\"a\",\"after_calls\":[],\"action\":\"…\",arguments by name}]}]}",
         )
     } else {
         (

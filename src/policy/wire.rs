@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use super::batch;
 use crate::llm::prompt::line;
 use crate::types::{Action, ActionSpec, Element, ElementState, Observation, REFERENCE_PATTERN};
 
@@ -107,7 +108,7 @@ fn plain(schema: &Value, root: &Value) -> Value {
 
 /// The name of an argument in the model's object.
 fn key(argument: &str) -> String {
-    if argument == ACTION || argument == WHY {
+    if [ACTION, WHY, batch::ID, batch::AFTER].contains(&argument) {
         format!("{argument}_")
     } else {
         argument.to_owned()

@@ -12,7 +12,11 @@ use branchline::env::tools::environment::{
 use branchline::env::tools::mcp::{McpConfig, McpSource};
 use branchline::env::tools::registry::{Glob, Memo, ReadCall, UndoCheck, UndoProof, UndoRule};
 use branchline::env::{ActError, Environment, Fault, RestoreError, World};
-use branchline::eval::{AnswerTest, Check, Outcome};
+use branchline::eval::{
+    AnswerTest, CallTest, Check, CheckOutcome, JsonTest, Outcome, TraceTest, ValueTest,
+};
+use branchline::llm::Scripted;
+use branchline::policy::{LlmPolicy, LlmPolicyConfig};
 use branchline::runtime::{Job, RunLimits};
 use branchline::search::{Budget, SearchConfig, StrategyKind};
 use branchline::types::{
@@ -966,4 +970,94 @@ async fn an_evaluator_may_call_what_reads_and_nothing_else() {
     let error = env.query(&call("unreachable", json!({})), &cx).await;
     assert!(error.unwrap_err().to_string().contains("`unreachable`"));
     env.close(&cx).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_round_of_reads_is_one_action_and_its_graph_is_recorded() {
+    let store = Store::new(false);
+    store.set(1, "lamp");
+    store.set(2, "mug");
+    let world = ToolWorld::new(config(&store));
+    // The arguments are called as a round's own fields might be: `id`.
+    let round = json!({"actions": [{"calls": [
+        {"call": "x", "after_calls": [], "action": "get_item", "id": 1},
+        {"call": "y", "after_calls": [], "action": "get_item", "id": 2},
+        {"call": "z", "after_calls": ["x"], "action": "list_items"},
+    ]}]});
+    let end = json!({"actions": [{"calls": [
+        {"call": "x", "after_calls": [], "action": "finish", "answer": "lamp and mug"},
+    ]}]});
+    let model = Scripted::new(move |request| {
+        let seen = &request.messages[1].content;
+        let done = seen.contains("lamp") && seen.contains("mug");
+        let reply = if done { &end } else { &round };
+        Ok(Scripted::reply(request, [reply.to_string()]))
+    });
+    let parallel = LlmPolicyConfig {
+        parallel: true,
+        ..LlmPolicyConfig::default()
+    };
+    let calls = |at_most: u32| {
+        Check::Trace(TraceTest {
+            must: vec!["get_*".to_owned()],
+            must_not: vec!["create_*".to_owned()],
+            at_most: Some(at_most),
+            ..TraceTest::default()
+        })
+    };
+    let state = Check::Call {
+        tool: "get_item".to_owned(),
+        arguments: object(&json!({"id": 2})),
+        test: CallTest::Value(JsonTest {
+            pointer: String::new(),
+            value: ValueTest::Equals(json!({"id": 2, "name": "mug"})),
+        }),
+    };
+    let job = Job {
+        goal: Some("Which two things are there?".to_owned()),
+        search: SearchConfig {
+            strategy: StrategyKind::Greedy,
+            branching: NonZeroU8::MIN,
+            depth: 3,
+            ..SearchConfig::default()
+        },
+        policy: Arc::new(LlmPolicy::new(Arc::new(model), parallel)),
+        critic: critic(|view| Some(if view.answer.is_some() { 1.0 } else { 0.5 })),
+        world: Arc::new(world),
+        workers: NonZeroUsize::MIN,
+        checks: vec![calls(3), calls(2), state],
+        limits: RunLimits::default(),
+        seed: Seed(5),
+        retries: 2,
+        dry_run: false,
+    };
+    let report = quiet(job).await.report;
+    let names: Vec<&str> = report
+        .path
+        .iter()
+        .map(|step| step.action.name.as_str())
+        .collect();
+    assert_eq!(names, ["batch", "finish"], "{report:?}");
+    let graph: Vec<(&Value, &Value)> = report.path[0].action.arguments["calls"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|call| (&call["tool"], &call["after"]))
+        .collect();
+    let (get, list) = (json!("get_item"), json!("list_items"));
+    assert_eq!(
+        graph,
+        [
+            (&get, &json!([])),
+            (&get, &json!([])),
+            (&list, &json!(["a"]))
+        ]
+    );
+    let results: Vec<bool> = report
+        .verdict
+        .checks
+        .iter()
+        .map(|check| check.result == CheckOutcome::Passed)
+        .collect();
+    assert_eq!(results, [true, false, true], "{:?}", report.verdict);
 }
