@@ -4,10 +4,12 @@ mod figures;
 mod html;
 mod lanes;
 mod pages;
+mod random;
 mod restore;
 mod round;
 mod search_core;
 mod tools;
+mod writes;
 
 use clap::{Args, Subcommand};
 
@@ -32,6 +34,8 @@ enum What {
     Restore(restore::RestoreArgs),
     /// Memory of live lanes.
     Lanes(lanes::LanesArgs),
+    /// What random searches leave on a server: writes of abandoned branches, changes of its database.
+    Writes(writes::WritesArgs),
     /// Observing a page of 2,000 elements, with and without a screenshot.
     Observe(pages::PageArgs),
     /// From a click to a settled page, on static pages.
@@ -49,6 +53,7 @@ pub(super) async fn bench(args: BenchArgs, cx: &Cx) -> Result<Exit, CliError> {
         What::Round(args) => round::round(&args, cx).await?,
         What::Restore(args) => restore::restore(&args, cx).await?,
         What::Lanes(args) => lanes::lanes(&args, cx).await?,
+        What::Writes(args) => return writes::writes(&args, cx).await,
         What::Observe(args) => pages::observe(&args, cx).await?,
         What::Settle(args) => pages::settle(&args, cx).await?,
         What::Tools(args) => return tools::tools(&args, cx).await,

@@ -1,6 +1,7 @@
 //! `branchline demo`: a search to watch, and the shop by itself.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
@@ -9,7 +10,7 @@ use super::install::install_browser;
 use super::run::{Env, Options, suite};
 use super::{CliError, Exit};
 use crate::context::Cx;
-use crate::demo::serve;
+use crate::demo::{DemoError, serve};
 use crate::env::browser::find_browser;
 use crate::task::load;
 
@@ -45,17 +46,25 @@ struct ServeArgs {
     /// Where to listen.
     #[arg(long, default_value = "127.0.0.1:8080")]
     addr: SocketAddr,
+    /// Keep the shop's state in this SQLite file, a new one, instead of in memory: what a task's
+    /// `[checkpoint] sqlite` can save and put back.
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
 }
 
 /// `branchline demo`.
 pub(super) async fn demo(args: DemoArgs, cx: &Cx) -> Result<Exit, CliError> {
-    if let Some(DemoCommand::Serve(ServeArgs { addr })) = args.command {
-        // Said only once it is true; the port is free again before the shop takes it.
-        if std::net::TcpListener::bind(addr).is_ok() {
-            say(&format!("the shop is at http://{addr}/ (Ctrl-C stops it)"));
-        }
-        serve(addr, cx.token().clone()).await.map_err(|error| {
-            CliError::new(Exit::Environment, error).hint("--addr 127.0.0.1:PORT")
+    if let Some(DemoCommand::Serve(ServeArgs { addr, database })) = args.command {
+        let ready = |bound| say(&format!("the shop is at http://{bound}/ (Ctrl-C stops it)"));
+        let served = serve(addr, database.as_deref(), ready, cx.token().clone()).await;
+        served.map_err(|error| {
+            let taken = matches!(error, DemoError::PortTaken(_) | DemoError::Listen { .. });
+            let failed = CliError::new(Exit::Environment, error);
+            if taken {
+                failed.hint("--addr 127.0.0.1:PORT")
+            } else {
+                failed
+            }
         })?;
         return Ok(Exit::Done);
     }

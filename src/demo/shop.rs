@@ -3,6 +3,7 @@
 //! Each handler is a plain function from a [`Visit`] to an [`Answer`], run under the lock of the
 //! database within one transaction; nothing is awaited while it is held.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::Router;
@@ -34,10 +35,18 @@ pub(super) struct Shop {
 }
 
 impl Shop {
-    /// A shop in the seeded state.
+    /// A shop in the seeded state, in memory.
     pub(super) fn open() -> Result<Self, String> {
-        let words = |error: rusqlite::Error| error.to_string();
-        let mut db = Connection::open_in_memory().map_err(words)?;
+        Self::seeded(Connection::open_in_memory())
+    }
+
+    /// A shop in the seeded state, in this file. What is in the file is overwritten.
+    pub(super) fn open_at(file: &Path) -> Result<Self, String> {
+        Self::seeded(Connection::open(file))
+    }
+
+    fn seeded(db: rusqlite::Result<Connection>) -> Result<Self, String> {
+        let mut db = db.map_err(|error| error.to_string())?;
         db.set_prepared_statement_cache_capacity(128);
         refill(&mut db)?;
         Ok(Self {

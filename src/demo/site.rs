@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -38,6 +39,9 @@ pub enum DemoError {
     /// The database could not be made.
     #[error("its database could not be seeded: {0}")]
     Seed(String),
+    /// The file for the database is there already.
+    #[error("{} is there already; name a file that is not", .0.display())]
+    FileThere(PathBuf),
     /// It stopped by itself.
     #[error("the server stopped: {0}")]
     Stopped(#[source] io::Error),
@@ -201,14 +205,27 @@ async fn run(
         .map_err(DemoError::Stopped)
 }
 
-/// Serves one shop at `address` until cancelled. Its state lives as long as the call.
+/// Serves one shop at `address` until cancelled, its state in a file where one is named, else in
+/// memory. `ready` is told the address once it is listened on.
 ///
 /// # Errors
-/// [`DemoError`]: the port is taken, cannot be listened on, or the server failed.
-pub async fn serve(address: SocketAddr, cancel: CancellationToken) -> Result<(), DemoError> {
+/// [`DemoError`]: the port is taken or cannot be listened on, the file is there already or cannot be
+/// made, or the server failed.
+pub async fn serve(
+    address: SocketAddr,
+    database: Option<&Path>,
+    ready: impl FnOnce(SocketAddr),
+    cancel: CancellationToken,
+) -> Result<(), DemoError> {
     let (listener, bound) = listen(address).await?;
-    let shop = Arc::new(Shop::open().map_err(DemoError::Seed)?);
-    tracing::info!(address = %bound, "the demo shop is open");
+    let shop = match database {
+        // Somebody's file is not ours to overwrite.
+        Some(file) if file.exists() => return Err(DemoError::FileThere(file.to_owned())),
+        Some(file) => Shop::open_at(file),
+        None => Shop::open(),
+    };
+    let shop = Arc::new(shop.map_err(DemoError::Seed)?);
+    ready(bound);
     run(listener, shop, cancel).await
 }
 

@@ -54,3 +54,29 @@ fn browser_lanes_have_processes_of_their_own() {
     );
     assert!(rows[0]["mib_per_lane"].as_f64().unwrap() > 1.0, "{rows:?}");
 }
+
+#[test]
+fn browser_searches_leave_no_write_behind() {
+    let args = "writes --runs 12 --checkpoint-runs 10 --chromium-every 4";
+    let rows = bench(&args.split(' ').collect::<Vec<_>>());
+    let [hold, checkpoint] = rows.as_slice() else {
+        panic!("{rows:?}");
+    };
+    for (row, searches) in [(hold, 12), (checkpoint, 10)] {
+        assert_eq!(row["searches"], searches);
+        assert!(row["in_chromium"].as_u64().unwrap() > 0, "{row}");
+        assert_eq!(
+            (&row["stray"], &row["database_changed"]),
+            (&0.into(), &0.into())
+        );
+        assert_eq!(row["broken"], serde_json::json!([]));
+    }
+    // There was something to leave behind.
+    let count = |row: &Value, name: &str| row[name].as_u64().unwrap();
+    assert!(count(hold, "held") > 3, "{hold}");
+    assert!(count(hold, "committed") > 0, "{hold}");
+    assert!(
+        count(checkpoint, "sent_while_searching") > 3,
+        "{checkpoint}"
+    );
+}

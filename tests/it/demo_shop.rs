@@ -836,7 +836,8 @@ async fn a_dropped_instance_closes_its_port() {
 async fn a_taken_port_is_named() {
     let holder = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = holder.local_addr().unwrap();
-    let error = serve(address, CancellationToken::new()).await.unwrap_err();
+    let serving = serve(address, None, |_| {}, CancellationToken::new());
+    let error = serving.await.unwrap_err();
     assert!(matches!(error, DemoError::PortTaken(taken) if taken == address));
     let text = error.to_string();
     assert!(
@@ -848,9 +849,29 @@ async fn a_taken_port_is_named() {
 #[tokio::test]
 async fn serve_ends_when_cancelled() {
     let cancel = CancellationToken::new();
-    let serving = tokio::spawn(serve(([127, 0, 0, 1], 0).into(), cancel.clone()));
+    let any = ([127, 0, 0, 1], 0).into();
+    let serving = tokio::spawn(serve(any, None, |_| {}, cancel.clone()));
     cancel.cancel();
     serving.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_database_file_is_made_and_never_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("shop.db");
+    let cancel = CancellationToken::new();
+    let stop = cancel.clone();
+    let any = ([127, 0, 0, 1], 0).into();
+    let ready = move |_| stop.cancel();
+    serve(any, Some(&file), ready, cancel).await.unwrap();
+    let db = rusqlite::Connection::open(&file).unwrap();
+    let orders = db.query_row("select count(*) from orders", [], |row| row.get(0));
+    assert_eq!(orders, Ok(5));
+
+    let unready = |_| panic!("it does not get that far");
+    let serving = serve(any, Some(&file), unready, CancellationToken::new());
+    let error = serving.await.unwrap_err();
+    assert!(matches!(error, DemoError::FileThere(there) if there == file));
 }
 
 // ---- what comes in --------------------------------------------------------------------------

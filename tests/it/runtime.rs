@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::num::{NonZeroU8, NonZeroUsize};
 use std::path::Path;
@@ -27,8 +28,11 @@ use branchline::search::{
     Budget, Order, Outcome, Request, Search, SearchConfig, StopReason, StrategyKind,
 };
 use branchline::types::{
-    Action, Candidate, Cost, Exchange, Rung, Seed, Sibling, SiblingOutcome, UnitF32, View, Writes,
+    Action, Candidate, Cost, Digest, Exchange, Rung, Seed, Sibling, SiblingOutcome, UnitF32, View,
+    Writes,
 };
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -356,14 +360,8 @@ async fn by_ticket_the_tree_does_not_depend_on_the_workers() {
     let four = reordered(Order::Ticket, 4).await;
     assert_eq!(one.report.tree_digest, four.report.tree_digest);
     assert_eq!(one.report.path, four.report.path);
-    let order = |ran: &Ran| -> Vec<u64> {
-        let ticket = |event: &EventKind| match event {
-            EventKind::Told { ticket, .. } => Some(ticket.0),
-            _ => None,
-        };
-        ran.events.iter().filter_map(ticket).collect()
-    };
-    assert!(!order(&four).is_sorted(), "the gate reordered the arrivals");
+    let order = arrivals(&four);
+    assert!(!order.is_sorted(), "the gate reordered the arrivals");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -1258,4 +1256,115 @@ async fn a_commit_sends_no_write_that_the_search_did_not_see() {
                sim://site/good/order-good-elsewhere, which it did not in the search; it was held";
     assert_eq!(reason, all);
     assert_eq!(ran.report.steps.commit_writes, 0);
+}
+
+// --- the order of landing ---------------------------------------------------------------------
+
+/// A policy or critic that answers late: after as many turns of the scheduler as its dice say. No
+/// clock is read, so a seed always gives the same order of arrivals.
+struct Late<T: ?Sized> {
+    dice: Mutex<ChaCha8Rng>,
+    inner: Arc<T>,
+}
+
+impl<T: ?Sized> Late<T> {
+    fn new(inner: Arc<T>, seed: u64) -> Arc<Self> {
+        let dice = Mutex::new(ChaCha8Rng::seed_from_u64(seed));
+        Arc::new(Self { dice, inner })
+    }
+
+    async fn dawdle(&self) {
+        let turns = self.dice.lock().unwrap().next_u32() % 200;
+        for _ in 0..turns {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Policy for Late<dyn Policy> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn propose(
+        &self,
+        view: &View<'_>,
+        width: NonZeroU8,
+        cx: &Cx,
+    ) -> Result<Proposal, ProposeError> {
+        self.dawdle().await;
+        self.inner.propose(view, width, cx).await
+    }
+}
+
+#[async_trait]
+impl Critic for Late<dyn Critic> {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    async fn judge(&self, view: &View<'_>, cx: &Cx) -> Result<Judgement, JudgeError> {
+        self.dawdle().await;
+        self.inner.judge(view, cx).await
+    }
+}
+
+/// A search over four levels of three pages each, valued by their names' digests.
+async fn late(order: Order, strategy: StrategyKind, seed: u64) -> Ran {
+    let mut world = SimWorld::builder("p").goal("look around");
+    let mut level = vec!["p".to_owned()];
+    for _ in 0..4 {
+        let mut next = Vec::new();
+        for page in level {
+            let links = ["a", "b", "c"].map(|link| format!("{page}{link}"));
+            world = world.page(&page, "", &links.each_ref().map(String::as_str));
+            next.extend(links);
+        }
+        level = next;
+    }
+    let world = world.build();
+    let value = |view: &View<'_>| {
+        let byte = Digest::of(view.observation.title.as_bytes())
+            .to_string()
+            .into_bytes()[0];
+        Some(f32::from(byte) / 256.0)
+    };
+    let mut job = job(&world);
+    job.search.order = order;
+    job.search.strategy = strategy;
+    job.checks = Vec::new();
+    job.policy = Late::new(job.policy, seed);
+    job.critic = Late::new(critic(value), seed + 1000);
+    let ran = quiet(job).await;
+    assert_closed(&world);
+    ran
+}
+
+fn arrivals(ran: &Ran) -> Vec<u64> {
+    let ticket = |event: &EventKind| match event {
+        EventKind::Told { ticket, .. } => Some(ticket.0),
+        _ => None,
+    };
+    ran.events.iter().filter_map(ticket).collect()
+}
+
+#[tokio::test]
+async fn by_ticket_the_tree_does_not_depend_on_how_long_models_take() {
+    for strategy in [StrategyKind::BestFirst, StrategyKind::BestOfN] {
+        let first = late(Order::Ticket, strategy, 0).await;
+        let mut orders = BTreeSet::from([arrivals(&first)]);
+        let mut trees = BTreeSet::new();
+        for seed in 1..12 {
+            let ran = late(Order::Ticket, strategy, seed).await;
+            assert_eq!(ran.report.tree_digest, first.report.tree_digest, "{seed}");
+            assert_eq!(ran.report.path, first.report.path, "{seed}");
+            orders.insert(arrivals(&ran));
+            let ran = late(Order::Arrival, strategy, seed).await;
+            trees.insert(ran.report.tree_digest);
+        }
+        // The latencies did change what came when, and it matters where nothing puts it in order.
+        assert!(orders.len() > 5, "{strategy:?}: {} orders", orders.len());
+        assert!(trees.len() > 1, "{strategy:?}: one tree by arrival, too");
+    }
 }
