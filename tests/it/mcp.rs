@@ -280,15 +280,15 @@ async fn sessions_are_processes_of_their_own() {
 
 #[tokio::test]
 async fn a_process_with_a_folder_of_its_own_leaves_nothing_behind() {
-    let seed = tempfile::tempdir().unwrap();
-    std::fs::create_dir(seed.path().join("desk")).unwrap();
-    std::fs::write(seed.path().join("desk/a.txt"), "alpha").unwrap();
-    let log = seed.path().join("log");
+    let template = tempfile::tempdir().unwrap();
+    std::fs::create_dir(template.path().join("desk")).unwrap();
+    std::fs::write(template.path().join("desk/a.txt"), "alpha").unwrap();
+    let log = template.path().join("log");
     let mut server = command("", Some(&log));
     let McpServer::Process { folder, .. } = &mut server else {
         unreachable!();
     };
-    *folder = Some(vec![seed.path().join("desk")]);
+    *folder = Some(vec![template.path().join("desk")]);
     let source = McpSource::connect(config(server), &Cx::default())
         .await
         .unwrap();
@@ -306,7 +306,7 @@ async fn a_process_with_a_folder_of_its_own_leaves_nothing_behind() {
             json!("/test is /test/desk with a.txt")
         );
     }
-    // What the processes were really asked for: two folders, none of them the seed's.
+    // What the processes were really asked for: two folders, none of them the template's.
     let asked = std::fs::read_to_string(&log).unwrap();
     let folders: BTreeSet<&str> = asked
         .lines()
@@ -321,8 +321,8 @@ async fn a_process_with_a_folder_of_its_own_leaves_nothing_behind() {
     while folders.iter().any(|folder| Path::new(folder).exists()) {
         cx.pause(Duration::from_millis(20)).await.unwrap();
     }
-    std::fs::remove_file(seed.path().join("desk/a.txt")).unwrap();
-    std::fs::remove_dir(seed.path().join("desk")).unwrap();
+    std::fs::remove_file(template.path().join("desk/a.txt")).unwrap();
+    std::fs::remove_dir(template.path().join("desk")).unwrap();
     let gone = source.open(&Cx::default()).await.err().unwrap().to_string();
     assert!(gone.contains("desk: No such file"), "{gone}");
 }
