@@ -17,6 +17,7 @@
 //! | [`runtime`] | the driver, its workers, the pool, the commit |
 //! | [`task`] | task files and suites |
 //! | [`eval`] | verdicts on a committed run |
+//! | [`judge`] | a model's verdicts on finished runs, and their rates |
 //! | [`report`] | what people look at: the live tree, tables |
 //! | [`demo`] | the embedded shop |
 //! | [`cli`] | one file per command |
@@ -25,6 +26,7 @@ pub mod context;
 pub mod critic;
 pub mod env;
 pub mod eval;
+pub mod judge;
 pub mod llm;
 pub mod located;
 pub mod policy;

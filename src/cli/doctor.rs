@@ -8,7 +8,7 @@ use clap::Args;
 use super::app::{print, say};
 use super::doctor_site::site_text;
 use super::install::install_browser;
-use super::models::ModelArgs;
+use super::models::EndpointArgs;
 use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::env::OpenError;
@@ -38,7 +38,7 @@ pub(super) struct DoctorArgs {
     #[arg(long, value_name = "URL")]
     site: Option<String>,
     #[command(flatten)]
-    models: ModelArgs,
+    models: EndpointArgs,
 }
 
 /// `branchline doctor`.
@@ -169,8 +169,8 @@ async fn browser(args: &DoctorArgs, cx: &Cx) -> Result<String, CliError> {
 }
 
 /// Asks the endpoint for one token.
-async fn model(args: &ModelArgs, cx: &Cx) -> Result<Option<String>, CliError> {
-    let Some(config) = args.endpoint()? else {
+async fn model(args: &EndpointArgs, cx: &Cx) -> Result<Option<String>, CliError> {
+    let Some(config) = args.config()? else {
         return Ok(None);
     };
     let url = config.base_url.clone();

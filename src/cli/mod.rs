@@ -21,6 +21,7 @@ mod error;
 pub mod fetch;
 mod import;
 pub mod install;
+mod judge;
 mod models;
 mod places;
 mod replay;

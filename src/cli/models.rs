@@ -36,17 +36,10 @@ pub(super) enum CriticKind {
     Pairwise,
 }
 
-/// Options of policy, critic and model.
+/// Which model, and where.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Policy, critic and model")]
-pub(super) struct ModelArgs {
-    /// Who proposes actions [default: llm if --model is given, else lexical].
-    #[arg(long, value_enum)]
-    pub policy: Option<PolicyKind>,
-    /// Who values states [default: rubric if --model is given (pairwise with --ranked), else
-    /// lexical].
-    #[arg(long, value_enum)]
-    pub critic: Option<CriticKind>,
+#[command(next_help_heading = "Model")]
+pub(super) struct EndpointArgs {
     /// Name of the model at an OpenAI-compatible endpoint.
     #[arg(long, env = "BRANCHLINE_MODEL", value_name = "NAME")]
     pub model: Option<String>,
@@ -64,6 +57,28 @@ pub(super) struct ModelArgs {
     /// An extra request header, `name=value`; a value `env:VAR` is read from the environment.
     #[arg(long = "header", value_name = "NAME=VALUE")]
     pub headers: Vec<String>,
+    /// Longest wait for one reply, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
+    pub model_timeout: u64,
+    /// Replay model replies from this file; with --record-cassette, add what is missing to it.
+    #[arg(long, value_name = "FILE")]
+    pub cassette: Option<PathBuf>,
+    /// Ask the endpoint for what the cassette does not hold.
+    #[arg(long, requires = "cassette")]
+    pub record_cassette: bool,
+}
+
+/// Options of policy, critic and model.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Policy and critic")]
+pub(super) struct ModelArgs {
+    /// Who proposes actions [default: llm if --model is given, else lexical].
+    #[arg(long, value_enum)]
+    pub policy: Option<PolicyKind>,
+    /// Who values states [default: rubric if --model is given (pairwise with --ranked), else
+    /// lexical].
+    #[arg(long, value_enum)]
+    pub critic: Option<CriticKind>,
     /// Let one step hold several independent calls of tools, where the environment can carry them
     /// out together.
     #[arg(long)]
@@ -74,15 +89,8 @@ pub(super) struct ModelArgs {
     /// Most tokens of a page in the policy's and critic's prompts.
     #[arg(long, value_name = "TOKENS", default_value_t = 2000)]
     pub page_tokens: u32,
-    /// Longest wait for one reply, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 300)]
-    pub model_timeout: u64,
-    /// Replay model replies from this file; with --record-cassette, add what is missing to it.
-    #[arg(long, value_name = "FILE")]
-    pub cassette: Option<PathBuf>,
-    /// Ask the endpoint for what the cassette does not hold.
-    #[arg(long, requires = "cassette")]
-    pub record_cassette: bool,
+    #[command(flatten)]
+    pub endpoint: EndpointArgs,
 }
 
 /// The chosen parts.
@@ -97,27 +105,9 @@ pub(super) struct Parts {
     pub secrets: Vec<String>,
 }
 
-impl ModelArgs {
-    fn policy_kind(&self) -> PolicyKind {
-        let default = if self.model.is_some() {
-            PolicyKind::Llm
-        } else {
-            PolicyKind::Lexical
-        };
-        self.policy.unwrap_or(default)
-    }
-
-    fn critic_kind(&self, ranked: bool) -> CriticKind {
-        let default = match (self.model.is_some(), ranked) {
-            (true, true) => CriticKind::Pairwise,
-            (true, false) => CriticKind::Rubric,
-            (false, _) => CriticKind::Lexical,
-        };
-        self.critic.unwrap_or(default)
-    }
-
+impl EndpointArgs {
     /// The endpoint's configuration; `None` without a model.
-    pub(super) fn endpoint(&self) -> Result<Option<OpenAiConfig>, CliError> {
+    pub(super) fn config(&self) -> Result<Option<OpenAiConfig>, CliError> {
         let Some(model) = &self.model else {
             return Ok(None);
         };
@@ -142,7 +132,7 @@ impl ModelArgs {
     }
 
     /// Values of the environment that must not reach the record.
-    fn secrets(&self) -> Vec<String> {
+    pub(super) fn secrets(&self) -> Vec<String> {
         let of_headers = self.headers.iter().filter_map(|header| {
             let (_, value) = header.split_once('=')?;
             match value.trim().strip_prefix("env:") {
@@ -156,7 +146,11 @@ impl ModelArgs {
             .collect()
     }
 
-    fn chat(&self) -> Result<Arc<dyn ChatModel>, CliError> {
+    /// The model: the endpoint's, or a cassette's.
+    ///
+    /// # Errors
+    /// No model is named, or the cassette cannot be opened.
+    pub(super) fn chat(&self) -> Result<Arc<dyn ChatModel>, CliError> {
         let live = |config: OpenAiConfig| -> Result<Arc<dyn ChatModel>, CliError> {
             let model = OpenAi::new(config).map_err(|error| {
                 CliError::new(Exit::Usage, error)
@@ -165,15 +159,15 @@ impl ModelArgs {
             Ok(Arc::new(model))
         };
         let Some(path) = &self.cassette else {
-            let config = self.endpoint()?.ok_or_else(|| {
-                CliError::new(Exit::Usage, "an llm policy or critic needs --model")
+            let config = self.config()?.ok_or_else(|| {
+                CliError::new(Exit::Usage, "no model is named: this needs --model")
                     .hint("--model NAME --base-url URL, with the key in OPENAI_API_KEY")
             })?;
             return live(config);
         };
         let mode = if self.record_cassette {
             let config = self
-                .endpoint()?
+                .config()?
                 .ok_or_else(|| CliError::new(Exit::Usage, "--record-cassette needs --model"))?;
             Mode::Record(live(config)?)
         } else {
@@ -183,12 +177,36 @@ impl ModelArgs {
             Cassette::open(path, mode).map_err(|error| CliError::new(Exit::Usage, error))?;
         Ok(Arc::new(cassette))
     }
+}
+
+impl ModelArgs {
+    fn policy_kind(&self) -> PolicyKind {
+        let default = if self.endpoint.model.is_some() {
+            PolicyKind::Llm
+        } else {
+            PolicyKind::Lexical
+        };
+        self.policy.unwrap_or(default)
+    }
+
+    fn critic_kind(&self, ranked: bool) -> CriticKind {
+        let default = match (self.endpoint.model.is_some(), ranked) {
+            (true, true) => CriticKind::Pairwise,
+            (true, false) => CriticKind::Rubric,
+            (false, _) => CriticKind::Lexical,
+        };
+        self.critic.unwrap_or(default)
+    }
 
     /// Builds policy and critic for a search.
     pub(super) fn parts(&self, search: &SearchArgs) -> Result<Parts, CliError> {
         let (policy, critic) = (self.policy_kind(), self.critic_kind(search.ranked));
         let llm = policy == PolicyKind::Llm || critic != CriticKind::Lexical;
-        let chat = if llm { Some(self.chat()?) } else { None };
+        let chat = if llm {
+            Some(self.endpoint.chat()?)
+        } else {
+            None
+        };
         let model = chat.as_ref().map(|chat| chat.name().to_owned());
         let known = chat.clone();
         let chat = || {
@@ -231,7 +249,7 @@ impl ModelArgs {
             critic,
             chat: known,
             model,
-            secrets: self.secrets(),
+            secrets: self.endpoint.secrets(),
         })
     }
 }

@@ -473,7 +473,7 @@ async fn one(
     }
     let mut effective = json!({
         "task": task,
-        "model": models.endpoint()?,
+        "model": models.endpoint.config()?,
         "wall_seconds": limits.wall.map(|wall| wall.as_secs()),
         "screenshots": !output.no_screenshots,
         "env": chosen.kind.name(),

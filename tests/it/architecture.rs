@@ -19,6 +19,10 @@ const LAW: &[(&str, &[&str])] = &[
     ("policy", &["types", "context", "llm"]),
     ("critic", &["types", "context", "llm"]),
     ("record", &["types", "search"]),
+    (
+        "judge",
+        &["types", "context", "search", "llm", "record", "eval"],
+    ),
     ("retrieval", &["types", "context", "env", "llm"]),
     ("eval", &["types", "context", "env", "llm"]),
     (

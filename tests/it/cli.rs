@@ -108,6 +108,8 @@ fn help_teaches() {
     insta::assert_snapshot!(help.out);
     let run = here.run(&["run", "--help"]);
     insta::assert_snapshot!(run.out);
+    let judge = here.run(&["judge", "--help"]);
+    insta::assert_snapshot!(judge.out);
 }
 
 #[test]
@@ -634,4 +636,76 @@ fn tools_are_listed_shown_held_and_checked() {
             .out
             .contains("1 of 2 loaded, 1 with a fault of their own, 0 panics")
     );
+}
+
+/// A judge of two ballots that solves and does not, over one imported tree.
+#[test]
+fn judging_keeps_its_votes_and_computes_again_without_a_model() {
+    let here = Here::new();
+    let tree = here.path("tree.json");
+    std::fs::write(&tree, crate::dfsdt::answer_tree().to_string()).unwrap();
+    let import = here.run(&["import", "toolbench", "tree.json"]);
+    assert_eq!(import.code, Some(0), "{}", import.err);
+    let none = here.run(&["judge", "runs"]);
+    assert_eq!(none.code, Some(2), "{}", none.err);
+    assert!(none.err.contains("needs --model"), "{}", none.err);
+
+    let run = here.record();
+    let judge = |more: &[&str]| {
+        let all = ["judge", "runs", "--cassette", "judge.jsonl"];
+        here.run(&[&all, more].concat())
+    };
+    cassette(&here.path("judge.jsonl"), &run);
+    let judged = judge(&["--json"]);
+    assert_eq!(judged.code, Some(0), "{}", judged.err);
+    let rates: serde_json::Value = serde_json::from_str(&judged.out).unwrap();
+    assert_eq!(rates["runs"][0]["decision"], "pass", "{rates}");
+    assert_eq!(rates["replies"], 3);
+    let votes = run.join("verdicts.jsonl");
+    assert_eq!(std::fs::read_to_string(&votes).unwrap().lines().count(), 4);
+    let votes = votes.to_string_lossy().into_owned();
+    let again = here.run(&["judge", "--from", &votes, "--json"]);
+    assert_eq!(again.out, judged.out);
+    let table = here.run(&["judge", "--from", &votes, "--quiet"]);
+    insta::assert_snapshot!(table.out);
+    // What the cassette lacks is no vote, and no failure of the run either.
+    let more = judge(&["--votes", "9", "--json"]);
+    assert_eq!(more.code, Some(4), "{}", more.err);
+    let rates: serde_json::Value = serde_json::from_str(&more.out).unwrap();
+    assert_eq!(rates["runs"][0]["decision"], "missing", "{rates}");
+    let twice = here.run(&["judge", "runs", "runs"]);
+    assert!(twice.err.contains("is named twice"), "{}", twice.err);
+}
+
+/// Records three ballots of a judge that finds the run's answer solved.
+fn cassette(path: &Path, run: &Path) {
+    use branchline::judge::{Panel, PanelConfig, Rule, Subject, VoteFile};
+    use branchline::llm::{Cassette, Mode, Scripted};
+    use std::sync::Arc;
+    let says = Scripted::new(|request| {
+        Ok(Scripted::reply(
+            request,
+            [r#"{"why":"it counts","verdict":"solved"}"#],
+        ))
+    });
+    let model = Cassette::open(path, Mode::Record(Arc::new(says))).unwrap();
+    let config = PanelConfig {
+        votes: 3,
+        temperature: 0.7,
+        seed: branchline::types::Seed(0),
+        rule: Rule::Majority,
+        workers: 1,
+    };
+    let subject = Subject::read(run).unwrap();
+    let panel = Panel::new(Arc::new(model), config, vec![subject], Vec::new());
+    let elsewhere = tempfile::tempdir().unwrap();
+    let path = elsewhere.path().join("v.jsonl");
+    let mut file = VoteFile::open(&path, branchline::record::Redactor::default()).unwrap();
+    let cx = branchline::context::Cx::default();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    runtime
+        .block_on(panel.sit(&mut file, &mut |_| {}, &cx))
+        .unwrap();
 }

@@ -240,7 +240,7 @@ fn call_there(
 }
 
 /// A thought and a call, given up below, then the same call again with an answer below.
-fn answer_tree() -> serde_json::Value {
+pub(crate) fn answer_tree() -> serde_json::Value {
     let give_up = call_there(
         "Finish",
         "{\"return_type\":\"give_up_and_restart\"}",

@@ -22,6 +22,7 @@ mod demo_shop;
 mod dfsdt;
 mod html;
 mod html_browser;
+mod judging;
 mod mcp;
 mod models;
 mod policies;
