@@ -315,10 +315,10 @@ impl<'a> Import<'a> {
             .as_u64()
             .is_some_and(|depth| depth >= self.depth);
         if last["pruned"] == true && code != Some(4) && !deep {
-            let rejection = Rejection {
-                reason: format!("it was pruned there (code {})", last["observation_code"]),
-                nearest: Vec::new(),
-            };
+            let rejection = Rejection::new(format!(
+                "it was pruned there (code {})",
+                last["observation_code"]
+            ));
             let detail = StepDetail {
                 step: Some(Step::Rejected(rejection.clone())),
                 source,

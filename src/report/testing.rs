@@ -107,10 +107,7 @@ fn world(from: &str, action: &Action) -> (Outcome, EdgeWords) {
             words(Some("button \"Buy\""), None, Some("it writes")),
         ),
         ("fill", _) => {
-            let rejection = Rejection {
-                reason: "no element 3".to_owned(),
-                nearest: Vec::new(),
-            };
+            let rejection = Rejection::new("no element 3".to_owned());
             let note = rejection.to_string();
             (
                 Outcome::Stepped(Stepped::Rejected { rejection, cost }),

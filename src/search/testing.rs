@@ -55,10 +55,7 @@ pub(super) fn terminal(name: &str) -> Outcome {
 
 pub(super) fn rejected() -> Outcome {
     Outcome::Stepped(Stepped::Rejected {
-        rejection: Rejection {
-            reason: "no such element".to_owned(),
-            nearest: Vec::new(),
-        },
+        rejection: Rejection::new("no such element".to_owned()),
         cost: Cost::default(),
     })
 }

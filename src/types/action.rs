@@ -106,6 +106,17 @@ pub struct Rejection {
     pub nearest: Vec<String>,
 }
 
+impl Rejection {
+    /// A rejection that knows nothing nearer.
+    #[must_use]
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            nearest: Vec::new(),
+        }
+    }
+}
+
 impl std::fmt::Display for Rejection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.reason)?;

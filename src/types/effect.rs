@@ -39,6 +39,24 @@ pub struct Effect {
     pub held: bool,
 }
 
+impl Effect {
+    /// Requests to one origin that only read, summed up.
+    #[must_use]
+    pub fn reads(origin: impl Into<String>, count: u64) -> Self {
+        Self {
+            kind: EffectKind::Read,
+            method: "GET".to_owned(),
+            url: origin.into(),
+            headers: Vec::new(),
+            body: Some(match count {
+                1 => "1 request".to_owned(),
+                _ => format!("{count} requests"),
+            }),
+            held: false,
+        }
+    }
+}
+
 /// What writes may do while searching. See the table in the README.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

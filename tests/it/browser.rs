@@ -9,12 +9,13 @@ use branchline::env::browser::{BrowserConfig, BrowserWorld, DialogPolicy};
 use branchline::env::episode::Episode;
 use branchline::env::{ActError, Environment, RestoreError, World};
 use branchline::types::{
-    Action, EffectKind, NoticeKind, Observation, Query, Rejection, Rung, Seed, Step, Writes,
+    Action, EffectKind, NoticeKind, Observation, Query, Rung, Seed, Step, Writes,
 };
 use serde_json::{Value, json};
 
 use crate::conformance::{Script, conforms};
 use crate::support::site::{Answer, Pages};
+use crate::support::steps::{done, reference, rejected};
 
 struct Bench {
     pages: Pages,
@@ -74,27 +75,6 @@ impl Bench {
 
     async fn text(&mut self) -> String {
         self.observe().await.text
-    }
-}
-
-fn reference(observation: &Observation, name: &str) -> String {
-    observation
-        .elements
-        .iter()
-        .find(|e| e.interactive && e.name == name)
-        .unwrap_or_else(|| panic!("no element named {name:?} in:\n{}", observation.text))
-        .r#ref
-        .clone()
-}
-
-fn done(step: &Step) -> bool {
-    matches!(step, Step::Done { .. })
-}
-
-fn rejected(step: Step) -> Rejection {
-    match step {
-        Step::Rejected(rejection) => rejection,
-        other => panic!("expected a rejection, got {other:?}"),
     }
 }
 

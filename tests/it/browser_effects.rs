@@ -17,6 +17,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::support::steps::{held, reference};
+
 // ------------------------------------------------------------ a server that counts what arrives
 
 #[derive(Default)]
@@ -217,19 +219,7 @@ impl Bench {
 }
 
 fn click(seen: &Observation, name: &str) -> Action {
-    let found = seen
-        .elements
-        .iter()
-        .find(|e| e.interactive && e.name == name);
-    let found = found.unwrap_or_else(|| panic!("no element {name:?} in:\n{}", seen.text));
-    Action::new("click", json!({ "ref": found.r#ref }))
-}
-
-fn held(step: Step) -> Vec<Effect> {
-    match step {
-        Step::Held { effects } => effects,
-        other => panic!("expected a held step, got {other:?}"),
-    }
+    Action::new("click", json!({ "ref": reference(seen, name) }))
 }
 
 fn done(step: Step) -> (Vec<Effect>, Vec<Notice>) {

@@ -12,13 +12,15 @@ use branchline::demo::DemoSite;
 use branchline::env::html::{HtmlConfig, HtmlWorld};
 use branchline::env::{ActError, Environment, FixedSite, OpenError, RestoreError, World};
 use branchline::types::{
-    Action, Effect, EffectKind, EffectRules, NoticeKind, Observation, Query, Rejection,
-    RequestPattern, Rung, Seed, Step, Writes,
+    Action, EffectKind, EffectRules, NoticeKind, Observation, Query, RequestPattern, Rung, Seed,
+    Step, Writes,
 };
 use serde_json::{Value, json};
 
 use crate::conformance::{Script, conforms};
+use crate::support::serve;
 use crate::support::site::{Answer, Pages};
+use crate::support::steps::{done, held, reference, rejected};
 
 /// A page of the test server: status, headers, body.
 type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
@@ -105,21 +107,12 @@ async fn serve(
     routes: fn(&str, &Ask) -> Option<Reply>,
 ) -> (String, Arc<Mutex<Vec<String>>>, tokio_util::sync::DropGuard) {
     let log = Arc::<Mutex<Vec<String>>>::default();
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
     let app = Router::new().fallback(answer).with_state(Echo {
         log: Arc::clone(&log),
         routes,
     });
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let stopped = cancel.clone().cancelled_owned();
-    tokio::spawn(async move {
-        axum::serve(listener, app)
-            .with_graceful_shutdown(stopped)
-            .await
-            .unwrap();
-    });
-    (origin, log, cancel.drop_guard())
+    let (origin, stop) = serve::serve(app).await;
+    (origin, log, stop)
 }
 
 async fn open_with(
@@ -178,34 +171,6 @@ impl Lane {
 
     fn requests(&self) -> Vec<String> {
         self.log.lock().unwrap().clone()
-    }
-}
-
-fn reference(observation: &Observation, name: &str) -> String {
-    observation
-        .elements
-        .iter()
-        .find(|e| e.interactive && e.name == name)
-        .unwrap_or_else(|| panic!("no element named {name:?} in:\n{}", observation.text))
-        .r#ref
-        .clone()
-}
-
-fn done(step: &Step) -> bool {
-    matches!(step, Step::Done { .. })
-}
-
-fn rejected(step: Step) -> Rejection {
-    match step {
-        Step::Rejected(rejection) => rejection,
-        other => panic!("expected a rejection, got {other:?}"),
-    }
-}
-
-fn held(step: Step) -> Vec<Effect> {
-    match step {
-        Step::Held { effects } => effects,
-        other => panic!("expected a held write, got {other:?}"),
     }
 }
 

@@ -21,6 +21,8 @@ use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 use serde_json::{Value, json};
 
+use crate::support::serve::serve;
+
 const SEED: Seed = Seed(3);
 
 // ---------------------------------------------------------------- the law
@@ -489,8 +491,6 @@ impl Notebook {
 }
 
 async fn serve_notebook(server: Notebook) -> (String, tokio_util::sync::DropGuard) {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let origin = format!("http://{}", listener.local_addr().unwrap());
     let app = Router::new()
         .route(
             "/",
@@ -521,15 +521,7 @@ async fn serve_notebook(server: Notebook) -> (String, tokio_util::sync::DropGuar
             }),
         )
         .with_state(server);
-    let cancel = tokio_util::sync::CancellationToken::new();
-    let stopped = cancel.clone().cancelled_owned();
-    tokio::spawn(async move {
-        axum::serve(listener, app)
-            .with_graceful_shutdown(stopped)
-            .await
-            .unwrap();
-    });
-    (origin, cancel.drop_guard())
+    serve(app).await
 }
 
 #[async_trait::async_trait]

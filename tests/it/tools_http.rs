@@ -16,6 +16,8 @@ use branchline::env::tools::{CallError, Reply, Session, Tool};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::support::serve::serve;
+
 /// A server that tells what it got, and misbehaves on some paths.
 struct Server {
     origin: String,
@@ -29,21 +31,12 @@ type Log = Arc<Mutex<Vec<String>>>;
 impl Server {
     async fn start() -> Self {
         let log = Log::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
         let router = Router::new().fallback(answer).with_state(Arc::clone(&log));
-        let token = tokio_util::sync::CancellationToken::new();
-        let stop = token.clone();
-        tokio::spawn(async move {
-            axum::serve(listener, router)
-                .with_graceful_shutdown(stop.cancelled_owned())
-                .await
-                .unwrap();
-        });
+        let (origin, stop) = serve(router).await;
         Self {
             origin,
             log,
-            _stop: token.drop_guard(),
+            _stop: stop,
         }
     }
 

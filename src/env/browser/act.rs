@@ -18,12 +18,13 @@ use serde_json::Value;
 
 use super::connection::CdpError;
 use super::environment::Browser;
-use super::keys::KeyPress;
+use super::keys;
 use super::lane::Lane;
 use super::observe::FrameAddress;
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use crate::context::Cx;
-use crate::env::page::actions::{Direction, Ref, Verb};
+use crate::env::page::actions::{Direction, Performed, Ref, Verb};
+use crate::env::page::keys::Key;
 use crate::env::page::line;
 use crate::types::{Notice, NoticeKind, Rejection};
 
@@ -51,18 +52,7 @@ impl From<CdpError> for Refusal {
 }
 
 fn reject<T>(reason: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::Rejected(Rejection {
-        reason: reason.into(),
-        nearest: Vec::new(),
-    }))
-}
-
-/// What an action gives besides its effects on the page.
-#[derive(Debug, Default)]
-pub(super) struct Performed {
-    pub notices: Vec<Notice>,
-    pub answer: Option<String>,
-    pub terminal: bool,
+    Err(Refusal::Rejected(Rejection::new(reason)))
 }
 
 /// A point in the main frame's viewport.
@@ -96,7 +86,7 @@ impl Browser {
             }
             Verb::Check(check) => self.check(check.target, check.on, cx).await?,
             Verb::Press(press) => {
-                let key = match KeyPress::parse(&press.key) {
+                let key = match Key::parse(&press.key) {
                     Ok(key) => key,
                     Err(reason) => return reject(reason),
                 };
@@ -331,11 +321,9 @@ impl Browser {
         .await
     }
 
-    async fn key(&self, key: &KeyPress, cx: &Cx) -> Result<(), Refusal> {
+    async fn key(&self, key: &Key, cx: &Cx) -> Result<(), Refusal> {
         let session = self.lane.session()?;
-        let calls = key
-            .events()
-            .map(|event| self.lane.connection.send(Some(&session), event));
+        let calls = keys::events(key).map(|event| self.lane.connection.send(Some(&session), event));
         for call in calls {
             self.tolerate(call.reply(SCRIPT_LIMIT, cx).await.map(drop))?;
         }
@@ -349,8 +337,7 @@ impl Browser {
             .await?;
         if value["set"] == Value::Bool(false) {
             if text.is_empty() {
-                let delete = KeyPress::parse("Delete").expect("a known key");
-                self.key(&delete, cx).await?;
+                self.key(&Key::plain("Delete"), cx).await?;
             } else {
                 let session = self.lane.session()?;
                 let insert = self
@@ -361,8 +348,7 @@ impl Browser {
             }
         }
         if submit {
-            let enter = KeyPress::parse("Enter").expect("a known key");
-            self.key(&enter, cx).await?;
+            self.key(&Key::plain("Enter"), cx).await?;
         }
         Ok(())
     }

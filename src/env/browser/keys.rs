@@ -1,171 +1,94 @@
-//! Keys by name, as the protocol wants them.
+//! Keys as the protocol wants them.
 
 use chromiumoxide_cdp::cdp::browser_protocol::input::{
     DispatchKeyEventParams, DispatchKeyEventType,
 };
 
-/// A key press: modifiers and what the browser needs to know of the key.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KeyPress {
-    modifiers: i64,
-    key: String,
-    code: String,
-    virtual_key: i64,
-    text: Option<String>,
+use crate::env::page::keys::Key;
+
+/// Key, code, virtual key code.
+const NAMED: &[(&str, &str, i64)] = &[
+    ("Enter", "Enter", 13),
+    ("Tab", "Tab", 9),
+    ("Escape", "Escape", 27),
+    ("Backspace", "Backspace", 8),
+    ("Delete", "Delete", 46),
+    ("Insert", "Insert", 45),
+    ("ArrowUp", "ArrowUp", 38),
+    ("ArrowDown", "ArrowDown", 40),
+    ("ArrowLeft", "ArrowLeft", 37),
+    ("ArrowRight", "ArrowRight", 39),
+    ("Home", "Home", 36),
+    ("End", "End", 35),
+    ("PageUp", "PageUp", 33),
+    ("PageDown", "PageDown", 34),
+    (" ", "Space", 32),
+];
+
+/// The protocol's events of one press: down and up.
+pub(super) fn events(key: &Key) -> [DispatchKeyEventParams; 2] {
+    let text = match key.name.as_str() {
+        "Enter" if !(key.alt || key.control || key.meta) => Some("\r"),
+        _ => key.text(),
+    };
+    let kind = match text {
+        Some(_) => DispatchKeyEventType::KeyDown,
+        None => DispatchKeyEventType::RawKeyDown,
+    };
+    let (code, virtual_key) = code(key);
+    let mut down = DispatchKeyEventParams::new(kind);
+    down.modifiers = Some(modifiers(key));
+    down.key = Some(key.name.clone());
+    down.code = Some(code);
+    down.windows_virtual_key_code = Some(virtual_key);
+    let mut up = down.clone();
+    up.r#type = DispatchKeyEventType::KeyUp;
+    down.commands = command(key).map(|command| vec![command.to_owned()]);
+    down.text = text.map(str::to_owned);
+    [down, up]
 }
 
-/// Key, code, virtual key code, text.
-const NAMED: &[(&str, &str, i64, Option<&str>)] = &[
-    ("Enter", "Enter", 13, Some("\r")),
-    ("Tab", "Tab", 9, None),
-    ("Escape", "Escape", 27, None),
-    ("Backspace", "Backspace", 8, None),
-    ("Delete", "Delete", 46, None),
-    ("Insert", "Insert", 45, None),
-    ("ArrowUp", "ArrowUp", 38, None),
-    ("ArrowDown", "ArrowDown", 40, None),
-    ("ArrowLeft", "ArrowLeft", 37, None),
-    ("ArrowRight", "ArrowRight", 39, None),
-    ("Home", "Home", 36, None),
-    ("End", "End", 35, None),
-    ("PageUp", "PageUp", 33, None),
-    ("PageDown", "PageDown", 34, None),
-    (" ", "Space", 32, Some(" ")),
-];
+fn modifiers(key: &Key) -> i64 {
+    let bits = [
+        (key.alt, 1),
+        (key.control, 2),
+        (key.meta, 4),
+        (key.shift, 8),
+    ];
+    bits.into_iter()
+        .filter(|(set, _)| *set)
+        .map(|(_, bit)| bit)
+        .sum()
+}
 
-/// The modifier under which a key still types text.
-const SHIFT: i64 = 8;
-
-const ALIASES: &[(&str, &str)] = &[
-    ("return", "Enter"),
-    ("esc", "Escape"),
-    ("del", "Delete"),
-    ("up", "ArrowUp"),
-    ("down", "ArrowDown"),
-    ("left", "ArrowLeft"),
-    ("right", "ArrowRight"),
-    ("space", " "),
-];
-
-impl KeyPress {
-    /// Parses `Enter`, `Control+a`, `x`.
-    ///
-    /// # Errors
-    /// Says which part is no key.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
-        let (prefix, last) = match text.rsplit_once('+') {
-            Some((prefix, "")) => (prefix.strip_suffix('+').unwrap_or(""), "+"),
-            Some((prefix, last)) => (prefix, last),
-            None => ("", text),
-        };
-        let mut modifiers = 0;
-        for name in prefix.split('+').filter(|part| !part.is_empty()) {
-            modifiers |= match name.to_lowercase().as_str() {
-                "alt" | "option" => 1,
-                "control" | "ctrl" => 2,
-                "meta" | "cmd" | "command" => 4,
-                "shift" => SHIFT,
-                _ => {
-                    return Err(format!(
-                        "`{name}` is no modifier (Control, Shift, Alt, Meta)"
-                    ));
-                }
-            };
-        }
-        let alias = ALIASES
-            .iter()
-            .find(|(a, _)| a.eq_ignore_ascii_case(last))
-            .map(|(_, key)| *key);
-        let wanted = alias.unwrap_or(last);
-        if let Some((key, code, virtual_key, text)) = NAMED
-            .iter()
-            .find(|(key, ..)| key.eq_ignore_ascii_case(wanted))
-        {
-            return Ok(Self {
-                modifiers,
-                key: (*key).to_owned(),
-                code: (*code).to_owned(),
-                virtual_key: *virtual_key,
-                text: text.filter(|_| modifiers & !SHIFT == 0).map(str::to_owned),
-            });
-        }
-        if let Some(number) = wanted
-            .strip_prefix(['F', 'f'])
-            .and_then(|n| n.parse::<u8>().ok())
-            && (1..=12).contains(&number)
-        {
-            let key = format!("F{number}");
-            let virtual_key = 111 + i64::from(number);
-            return Ok(Self {
-                modifiers,
-                code: key.clone(),
-                key,
-                virtual_key,
-                text: None,
-            });
-        }
-        let mut characters = wanted.chars();
-        let (Some(character), None) = (characters.next(), characters.next()) else {
-            return Err(format!(
-                "`{last}` is no key (Enter, Tab, Escape, Backspace, Delete, ArrowDown, Home, End, \
-                 PageDown, Space, F1, or one character)"
-            ));
-        };
-        let upper = character.to_ascii_uppercase();
-        let code = match upper {
-            'A'..='Z' => format!("Key{upper}"),
-            '0'..='9' => format!("Digit{upper}"),
-            _ => String::new(),
-        };
-        let virtual_key = if upper.is_ascii_alphanumeric() {
-            i64::from(u32::from(upper))
-        } else {
-            0
-        };
-        let text = (modifiers & !SHIFT == 0).then(|| character.to_string());
-        Ok(Self {
-            modifiers,
-            key: character.to_string(),
-            code,
-            virtual_key,
-            text,
-        })
+/// Where the key lies on the keyboard, and its virtual key code; 0 where it has none.
+fn code(key: &Key) -> (String, i64) {
+    if let Some((_, code, virtual_key)) = NAMED.iter().find(|(name, ..)| *name == key.name) {
+        return ((*code).to_owned(), *virtual_key);
     }
-
-    /// The protocol's two events.
-    pub(super) fn events(&self) -> [DispatchKeyEventParams; 2] {
-        let event = |kind, text: Option<String>| {
-            let mut params = DispatchKeyEventParams::new(kind);
-            params.modifiers = Some(self.modifiers);
-            params.key = Some(self.key.clone());
-            params.code = Some(self.code.clone());
-            params.windows_virtual_key_code = Some(self.virtual_key);
-            params.commands = self.commands();
-            params.text = text;
-            params
-        };
-        let down = if self.text.is_some() {
-            DispatchKeyEventType::KeyDown
-        } else {
-            DispatchKeyEventType::RawKeyDown
-        };
-        let mut up = event(DispatchKeyEventType::KeyUp, None);
-        up.commands = None;
-        [event(down, self.text.clone()), up]
+    if let Some(number) = key.function() {
+        return (key.name.clone(), 111 + i64::from(number));
     }
+    let upper = key.name.chars().next().map(|c| c.to_ascii_uppercase());
+    match upper {
+        Some(c @ 'A'..='Z') => (format!("Key{c}"), i64::from(u32::from(c))),
+        Some(c @ '0'..='9') => (format!("Digit{c}"), i64::from(u32::from(c))),
+        _ => (String::new(), 0),
+    }
+}
 
-    /// Editing commands that the platform's key bindings would send.
-    fn commands(&self) -> Option<Vec<String>> {
-        let control = self.modifiers & 6 != 0;
-        let command = match self.key.to_ascii_lowercase().as_str() {
-            "a" if control => "selectAll",
-            "c" if control => "copy",
-            "v" if control => "paste",
-            "x" if control => "cut",
-            "z" if control => "undo",
-            _ => return None,
-        };
-        Some(vec![command.to_owned()])
+/// The editing command that the platform's key bindings would send.
+fn command(key: &Key) -> Option<&'static str> {
+    if !(key.control || key.meta) {
+        return None;
+    }
+    match key.name.to_ascii_lowercase().as_str() {
+        "a" => Some("selectAll"),
+        "c" => Some("copy"),
+        "v" => Some("paste"),
+        "x" => Some("cut"),
+        "z" => Some("undo"),
+        _ => None,
     }
 }
 
@@ -174,25 +97,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_modifiers_and_characters() {
-        let enter = KeyPress::parse("enter").unwrap();
+    fn presses_are_what_a_keyboard_sends() {
+        let press = |text: &str| events(&Key::parse(text).unwrap());
+        let [down, up] = press("enter");
         assert_eq!(
-            (enter.key.as_str(), enter.text.as_deref()),
-            ("Enter", Some("\r"))
+            (down.text.as_deref(), up.text.as_deref()),
+            (Some("\r"), None)
         );
-        let all = KeyPress::parse("Ctrl+a").unwrap();
-        assert_eq!(
-            (all.modifiers, all.text, all.code.as_str()),
-            (2, None, "KeyA")
-        );
-        assert_eq!(KeyPress::parse("+").unwrap().key, "+");
-        assert_eq!(KeyPress::parse("Control++").unwrap().key, "+");
-        assert_eq!(KeyPress::parse("F5").unwrap().virtual_key, 116);
-        assert!(
-            KeyPress::parse("Hyper+x")
-                .unwrap_err()
-                .contains("no modifier")
-        );
-        assert!(KeyPress::parse("Submit").unwrap_err().contains("no key"));
+        assert_eq!(up.r#type, DispatchKeyEventType::KeyUp);
+        let [down, up] = press("Ctrl+a");
+        assert_eq!((down.modifiers, down.text), (Some(2), None));
+        assert_eq!(down.code.as_deref(), Some("KeyA"));
+        assert_eq!(down.commands, Some(vec!["selectAll".to_owned()]));
+        assert_eq!(up.commands, None);
+        assert_eq!(press("F5")[0].windows_virtual_key_code, Some(116));
+        assert_eq!(press("é")[0].windows_virtual_key_code, Some(0));
     }
 }

@@ -191,17 +191,7 @@ impl Ledger {
     pub(super) fn take(&mut self) -> (Caused, Vec<Effect>) {
         let mut effects = std::mem::take(&mut self.effects);
         let reads = std::mem::take(&mut self.reads).into_iter();
-        effects.extend(reads.map(|(origin, count)| Effect {
-            kind: EffectKind::Read,
-            method: "GET".to_owned(),
-            url: origin,
-            headers: Vec::new(),
-            body: Some(match count {
-                1 => "1 request".to_owned(),
-                _ => format!("{count} requests"),
-            }),
-            held: false,
-        }));
+        effects.extend(reads.map(|(origin, count)| Effect::reads(origin, count)));
         self.client = 0;
         let held = std::mem::take(&mut self.held);
         let permits = self.permits.take().unwrap_or_default();

@@ -11,7 +11,8 @@ use super::load::{Loaded, Loader};
 use super::state::{Found, Frame, FramePath, Page, Reading, SCREEN, State};
 use super::walk::Look;
 use crate::context::{Cx, Interrupted};
-use crate::env::page::actions::{Direction, Ref, Verb};
+use crate::env::page::actions::{Direction, Performed, Ref, Verb};
+use crate::env::page::keys::Key;
 use crate::env::page::line;
 use crate::types::{Notice, NoticeKind, Rejection};
 
@@ -31,18 +32,7 @@ pub(super) enum Refusal {
 }
 
 pub(super) fn reject<T>(reason: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal::Rejected(Rejection {
-        reason: reason.into(),
-        nearest: Vec::new(),
-    }))
-}
-
-/// What an action gives besides the state.
-#[derive(Debug, Default)]
-pub(super) struct Performed {
-    pub notices: Vec<Notice>,
-    pub answer: Option<String>,
-    pub terminal: bool,
+    Err(Refusal::Rejected(Rejection::new(reason)))
 }
 
 /// An element on the page, found by its reference.
@@ -50,93 +40,6 @@ struct Target {
     path: FramePath,
     id: Id,
     what: String,
-}
-
-const KEYS: &[&str] = &[
-    "Enter",
-    "Tab",
-    "Escape",
-    "Backspace",
-    "Delete",
-    "Insert",
-    "ArrowUp",
-    "ArrowDown",
-    "ArrowLeft",
-    "ArrowRight",
-    "Home",
-    "End",
-    "PageUp",
-    "PageDown",
-];
-const ALIASES: &[(&str, &str)] = &[
-    ("return", "Enter"),
-    ("esc", "Escape"),
-    ("del", "Delete"),
-    ("up", "ArrowUp"),
-    ("down", "ArrowDown"),
-    ("left", "ArrowLeft"),
-    ("right", "ArrowRight"),
-    ("space", " "),
-];
-
-/// A key with its modifiers.
-#[derive(Debug, PartialEq, Eq)]
-struct Key {
-    shift: bool,
-    /// Control, Alt or Meta: no text comes of it.
-    command: bool,
-    name: String,
-}
-
-impl Key {
-    fn parse(text: &str) -> Result<Self, String> {
-        let (prefix, last) = match text.rsplit_once('+') {
-            Some((prefix, "")) => (prefix.strip_suffix('+').unwrap_or(""), "+"),
-            Some((prefix, last)) => (prefix, last),
-            None => ("", text),
-        };
-        let (mut shift, mut command) = (false, false);
-        for name in prefix.split('+').filter(|part| !part.is_empty()) {
-            match name.to_lowercase().as_str() {
-                "shift" => shift = true,
-                "alt" | "option" | "control" | "ctrl" | "meta" | "cmd" | "command" => {
-                    command = true;
-                }
-                _ => {
-                    return Err(format!(
-                        "`{name}` is no modifier (Control, Shift, Alt, Meta)"
-                    ));
-                }
-            }
-        }
-        let alias = ALIASES.iter().find(|(a, _)| a.eq_ignore_ascii_case(last));
-        let wanted = alias.map_or(last, |(_, key)| *key);
-        let known = KEYS.iter().find(|k| k.eq_ignore_ascii_case(wanted));
-        let function = wanted
-            .strip_prefix(['F', 'f'])
-            .and_then(|n| n.parse::<u8>().ok())
-            .is_some_and(|n| (1..=12).contains(&n));
-        let name = match known {
-            Some(name) => (*name).to_owned(),
-            None if function || wanted.chars().count() == 1 => wanted.to_owned(),
-            None => {
-                return Err(format!(
-                    "`{last}` is no key (Enter, Tab, Escape, Backspace, Delete, ArrowDown, Home, \
-                     End, PageDown, Space, F1, or one character)"
-                ));
-            }
-        };
-        Ok(Self {
-            shift,
-            command,
-            name,
-        })
-    }
-
-    /// What it types.
-    fn text(&self) -> Option<&str> {
-        (!self.command && self.name.chars().count() == 1).then_some(&self.name)
-    }
 }
 
 impl TextBrowser {
@@ -164,7 +67,7 @@ impl TextBrowser {
                 let target = self.target(state, fill.target)?;
                 self::fill(state, &target, &fill.text)?;
                 if fill.submit {
-                    let key = Key::parse("Enter").map_err(refused)?;
+                    let key = Key::plain("Enter");
                     self.press(state, &key, ledger, &mut done, cx).await?;
                 }
             }
@@ -684,7 +587,7 @@ impl TextBrowser {
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
-        if key.command {
+        if key.alt || key.control || key.meta {
             // Shortcuts belong to scripts and to the clipboard: nothing here.
             return Ok(());
         }
@@ -807,10 +710,7 @@ impl TextBrowser {
 }
 
 fn refused(reason: impl Into<String>) -> Refusal {
-    Refusal::Rejected(Rejection {
-        reason: reason.into(),
-        nearest: Vec::new(),
-    })
+    Refusal::Rejected(Rejection::new(reason.into()))
 }
 
 /// Where a document goes.
@@ -1087,22 +987,4 @@ fn find(state: &mut State, text: &str) -> Result<Notice, Refusal> {
         kind: NoticeKind::Find,
         text: format!("found {}: {}", hits.len(), lines.join("; ")),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_read_as_the_browser_reads_them() {
-        let key = |text: &str| Key::parse(text).unwrap();
-        assert_eq!(key("enter").name, "Enter");
-        assert_eq!(key("space").text(), Some(" "));
-        assert!(key("Ctrl+a").command && key("Ctrl+a").text().is_none());
-        assert!(key("Shift+Tab").shift);
-        assert_eq!(key("+").text(), Some("+"));
-        assert_eq!(key("F5").text(), None);
-        assert!(Key::parse("Hyper+x").unwrap_err().contains("no modifier"));
-        assert!(Key::parse("Nope").unwrap_err().contains("no key"));
-    }
 }

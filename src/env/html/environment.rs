@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use super::act::{Performed, Refusal};
+use super::act::Refusal;
 use super::archive::Archive;
 use super::document::ROOT;
 use super::fetch::{Gate, Ledger, Network};
 use super::state::{Reading, State, Trodden};
 use super::world::{Kept, Shared};
 use crate::context::{Cx, Interrupted};
-use crate::env::page::actions::{self, Verb};
+use crate::env::page::actions::{self, Performed, Verb};
 use crate::env::page::writes::Permits;
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,

@@ -107,7 +107,7 @@ pub(super) struct Ledger {
     /// Writes in their order; those that matter to nobody are among them, not sent.
     pub writes: Vec<Effect>,
     /// Requests that only read, by origin.
-    reads: BTreeMap<String, u32>,
+    reads: BTreeMap<String, u64>,
 }
 
 impl Ledger {
@@ -134,17 +134,8 @@ impl Ledger {
 
     /// Everything, reads summed up by origin.
     pub(super) fn effects(self) -> Vec<Effect> {
-        let reads = self.reads.into_iter().map(|(origin, count)| Effect {
-            kind: EffectKind::Read,
-            method: "GET".to_owned(),
-            url: origin,
-            headers: Vec::new(),
-            body: Some(match count {
-                1 => "1 request".to_owned(),
-                _ => format!("{count} requests"),
-            }),
-            held: false,
-        });
+        let reads = self.reads.into_iter();
+        let reads = reads.map(|(origin, count)| Effect::reads(origin, count));
         let mut effects = self.writes;
         effects.extend(reads);
         effects

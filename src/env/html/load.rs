@@ -85,13 +85,10 @@ impl Loader<'_> {
             self.remark(&frame);
             return Ok(Loaded::Frame(frame));
         }
-        Err(Refusal::Rejected(Rejection {
-            reason: format!(
-                "{} sends on to another page more than {MAX_REFRESHES} times",
-                request.url
-            ),
-            nearest: Vec::new(),
-        }))
+        Err(Refusal::Rejected(Rejection::new(format!(
+            "{} sends on to another page more than {MAX_REFRESHES} times",
+            request.url
+        ))))
     }
 
     /// Says what an agent would otherwise wonder about.
@@ -218,10 +215,7 @@ impl From<FetchError> for Refusal {
             } => Self::Lost(format!("{error}; it writes, and may have arrived")),
             // The task's own site must work; that a foreign address leads nowhere is how it is.
             FetchError::Failed { own: true, .. } => Self::Fault(error.to_string()),
-            FetchError::Failed { .. } => Self::Rejected(Rejection {
-                reason: error.to_string(),
-                nearest: Vec::new(),
-            }),
+            FetchError::Failed { .. } => Self::Rejected(Rejection::new(error.to_string())),
         }
     }
 }

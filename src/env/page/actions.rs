@@ -5,7 +5,7 @@ use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-use crate::types::{Action, ActionSpec, REFERENCE_PATTERN, Rejection};
+use crate::types::{Action, ActionSpec, Notice, REFERENCE_PATTERN, Rejection};
 
 /// An element reference: `"12"`, also accepted as `12` or `"[12]"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -141,6 +141,16 @@ fn yes() -> bool {
     true
 }
 
+/// What a carried-out action gives besides its effects on the page.
+#[derive(Debug, Default)]
+pub(in crate::env) struct Performed {
+    pub notices: Vec<Notice>,
+    /// The answer that it states, if it ends the task with one.
+    pub answer: Option<String>,
+    /// Whether it ends the task.
+    pub terminal: bool,
+}
+
 /// A parsed action.
 #[derive(Debug)]
 pub(in crate::env) enum Verb {
@@ -258,10 +268,8 @@ pub(in crate::env) fn parse(action: &Action) -> Result<Verb, Rejection> {
 }
 
 fn arguments<T: DeserializeOwned>(action: &Action) -> Result<T, Rejection> {
-    serde_json::from_value(Value::Object(action.arguments.clone())).map_err(|error| Rejection {
-        reason: format!("bad arguments for `{}`: {error}", action.name),
-        nearest: Vec::new(),
-    })
+    serde_json::from_value(Value::Object(action.arguments.clone()))
+        .map_err(|error| Rejection::new(format!("bad arguments for `{}`: {error}", action.name)))
 }
 
 fn schema<T: JsonSchema>() -> Value {

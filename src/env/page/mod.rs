@@ -4,6 +4,7 @@
 pub(in crate::env) mod actions;
 mod clock;
 pub(in crate::env) mod har;
+pub(in crate::env) mod keys;
 mod nonce;
 mod render;
 pub(in crate::env) mod writes;

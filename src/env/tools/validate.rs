@@ -59,9 +59,11 @@ impl Validators {
         if let Some(known) = compiled.get(&tool.name) {
             return Ok(Arc::clone(known));
         }
-        let validator = compile(&tool.parameters).map_err(|reason| Rejection {
-            reason: format!("the schema of `{}` cannot be used: {reason}", tool.name),
-            nearest: Vec::new(),
+        let validator = compile(&tool.parameters).map_err(|reason| {
+            Rejection::new(format!(
+                "the schema of `{}` cannot be used: {reason}",
+                tool.name
+            ))
         })?;
         let validator = Arc::new(validator);
         compiled.insert(tool.name.clone(), Arc::clone(&validator));

@@ -11,6 +11,8 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode, header};
 use rusqlite::Connection;
 
+use super::serve::{listen, serve_on};
+
 struct Inner {
     db: Mutex<Connection>,
     log: Mutex<Vec<String>>,
@@ -29,8 +31,7 @@ pub(crate) struct Board {
 impl Board {
     /// A board on a free port, in `folder/PORT.db`.
     pub(crate) async fn serve(folder: &Path) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (listener, address) = listen().await;
         let file = folder.join(format!("{}.db", address.port()));
         let db = Connection::open(&file).unwrap();
         db.execute_batch(
@@ -46,19 +47,11 @@ impl Board {
         let app = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&inner));
-        let cancel = tokio_util::sync::CancellationToken::new();
-        let stopped = cancel.clone().cancelled_owned();
-        tokio::spawn(async move {
-            axum::serve(listener, app)
-                .with_graceful_shutdown(stopped)
-                .await
-                .unwrap();
-        });
         Self {
             origin,
             file,
             inner,
-            _stop: cancel.drop_guard(),
+            _stop: serve_on(listener, app),
         }
     }
 

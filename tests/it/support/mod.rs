@@ -2,7 +2,9 @@
 
 pub(crate) mod board;
 pub(crate) mod mcp;
+pub(crate) mod serve;
 pub(crate) mod site;
+pub(crate) mod steps;
 pub(crate) mod tools;
 pub(crate) mod wander;
 

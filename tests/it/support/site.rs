@@ -11,6 +11,8 @@ use axum::http::{Response, StatusCode};
 use branchline::context::Cx;
 use branchline::env::{FixedSite, Site, SiteError, SiteInstance};
 
+use super::serve::serve;
+
 /// A page: status, headers, body.
 #[derive(Clone)]
 pub(crate) struct Answer {
@@ -60,23 +62,14 @@ impl Pages {
                 .unwrap()
                 .insert((*path).to_owned(), Answer::html(body));
         }
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new()
             .fallback(answer)
             .with_state(Arc::clone(&shared));
-        let cancel = tokio_util::sync::CancellationToken::new();
-        let stopped = cancel.clone().cancelled_owned();
-        tokio::spawn(async move {
-            axum::serve(listener, app)
-                .with_graceful_shutdown(stopped)
-                .await
-                .unwrap();
-        });
+        let (origin, stop) = serve(app).await;
         Self {
             origin,
             shared,
-            _stop: Arc::new(cancel.drop_guard()),
+            _stop: Arc::new(stop),
         }
     }
 

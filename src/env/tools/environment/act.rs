@@ -74,10 +74,7 @@ impl From<CallError> for Fault {
 }
 
 fn refused(reason: impl Into<String>) -> Step {
-    Step::Rejected(Rejection {
-        reason: reason.into(),
-        nearest: Vec::new(),
-    })
+    Step::Rejected(Rejection::new(reason.into()))
 }
 
 impl ToolEnvironment {

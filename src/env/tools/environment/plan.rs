@@ -114,16 +114,9 @@ struct GiveUp {
     reason: String,
 }
 
-fn reject(reason: impl Into<String>) -> Rejection {
-    Rejection {
-        reason: reason.into(),
-        nearest: Vec::new(),
-    }
-}
-
 fn read<T: for<'de> Deserialize<'de>>(action: &Action) -> Result<T, Rejection> {
     serde_json::from_value(Value::Object(action.arguments.clone())).map_err(|error| {
-        reject(format!(
+        Rejection::new(format!(
             "the arguments of `{}` are not valid: {error}",
             action.name
         ))
@@ -215,7 +208,7 @@ impl Menu {
             SEARCH if self.searches => {
                 let Search { query } = read(action)?;
                 if query.trim().is_empty() {
-                    return Err(reject("`search_tools` needs words to search for"));
+                    return Err(Rejection::new("`search_tools` needs words to search for"));
                 }
                 Ok(Plan::Search { query })
             }
@@ -251,18 +244,18 @@ impl Menu {
 
     fn batch(&self, batch: Batch) -> Result<Plan, Rejection> {
         if batch.calls.is_empty() {
-            return Err(reject("`batch` needs at least one call"));
+            return Err(Rejection::new("`batch` needs at least one call"));
         }
         if batch.calls.len() > MOST_CALLS {
             let many = batch.calls.len();
-            return Err(reject(format!(
+            return Err(Rejection::new(format!(
                 "a batch holds at most {MOST_CALLS} calls, not {many}"
             )));
         }
         let mut places = BTreeMap::new();
         for (place, call) in batch.calls.iter().enumerate() {
             if call.id.is_empty() || places.insert(call.id.clone(), place).is_some() {
-                return Err(reject(format!(
+                return Err(Rejection::new(format!(
                     "the calls of a batch need ids of their own, and `{}` is none",
                     call.id
                 )));
@@ -275,7 +268,7 @@ impl Menu {
                 rejection
             })?;
             if tool.access != Access::Read {
-                return Err(reject(format!(
+                return Err(Rejection::new(format!(
                     "call `{}`: `{}` may change something, and a batch holds only calls that read; \
                      make it an action of its own",
                     call.id, tool.name
@@ -325,7 +318,7 @@ pub(super) fn rounds(planned: &[Planned]) -> Result<Vec<Vec<usize>>, Rejection> 
                 .iter()
                 .filter_map(|place| planned[*place].label.as_deref())
                 .collect();
-            return Err(reject(format!(
+            return Err(Rejection::new(format!(
                 "the calls {} wait for each other",
                 ids.join(", ")
             )));

@@ -90,7 +90,7 @@ pub struct FormPart {
 /// a header, no base64), and for a tool without an address.
 pub fn build(plan: &Plan, arguments: &Map<String, Value>) -> Result<Request, Rejection> {
     if plan.base.is_empty() {
-        return Err(reject(
+        return Err(Rejection::new(
             "the document names no server: the registry must give a `base_url`",
         ));
     }
@@ -106,7 +106,7 @@ pub fn build(plan: &Plan, arguments: &Map<String, Value>) -> Result<Request, Rej
             Place::Header => {
                 let text = plain(slot, value);
                 if text.contains(|c: char| c.is_control()) || !text.is_ascii() {
-                    return Err(reject(format!(
+                    return Err(Rejection::new(format!(
                         "`/{}`: a header takes printable ASCII only",
                         slot.argument
                     )));
@@ -128,7 +128,7 @@ pub fn build(plan: &Plan, arguments: &Map<String, Value>) -> Result<Request, Rej
         text.push_str(&parts.join("&"));
     }
     let url = Url::parse(&text)
-        .map_err(|error| reject(format!("`{text}` is no URL: {error}; see `base_url`")))?;
+        .map_err(|error| Rejection::new(format!("`{text}` is no URL: {error}; see `base_url`")))?;
     let body = match &plan.body {
         None => Payload::Empty,
         Some(body) => payload(body, arguments)?,
@@ -140,13 +140,6 @@ pub fn build(plan: &Plan, arguments: &Map<String, Value>) -> Result<Request, Rej
         cookies,
         body,
     })
-}
-
-fn reject(reason: impl Into<String>) -> Rejection {
-    Rejection {
-        reason: reason.into(),
-        nearest: Vec::new(),
-    }
 }
 
 fn path<'a>(
@@ -171,7 +164,7 @@ fn path<'a>(
             .find(|slot| slot.place == Place::Path && slot.name == name);
         let text = match slot.and_then(|slot| value(slot).map(|value| (slot, value))) {
             Some((slot, value)) => segment(slot, value)?,
-            None => return Err(reject(format!("the path needs `{name}`"))),
+            None => return Err(Rejection::new(format!("the path needs `{name}`"))),
         };
         out.push_str(&text);
         rest = after;
@@ -234,7 +227,7 @@ fn segment(slot: &Slot, value: &Value) -> Result<String, Rejection> {
     };
     // `.` and `..` mean other paths, percent-encoded or not.
     if matches!(text.as_str(), "" | "." | "..") {
-        return Err(reject(format!(
+        return Err(Rejection::new(format!(
             "`/{}`: a path variable cannot be {text:?}",
             slot.argument
         )));
@@ -386,7 +379,7 @@ fn payload(body: &Body, arguments: &Map<String, Value>) -> Result<Payload, Rejec
             if let Some(missing) = required.iter().find(|name| !map.contains_key(*name)) {
                 let field = fields.iter().find(|field| field.name == *missing);
                 let name = field.map_or(missing.as_str(), |field| field.argument.as_str());
-                return Err(reject(format!(
+                return Err(Rejection::new(format!(
                     "the arguments: `{name}` is missing: a body that is given needs it"
                 )));
             }
@@ -409,7 +402,7 @@ fn payload(body: &Body, arguments: &Map<String, Value>) -> Result<Payload, Rejec
 fn object(value: &Value) -> Result<&Map<String, Value>, Rejection> {
     value
         .as_object()
-        .ok_or_else(|| reject("`/body`: a form is an object of its fields"))
+        .ok_or_else(|| Rejection::new("`/body`: a form is an object of its fields"))
 }
 
 fn form(body: &Body, value: &Value) -> Result<String, Rejection> {
@@ -487,7 +480,7 @@ fn decode(text: &str, name: &str) -> Result<Vec<u8>, Rejection> {
     let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     STANDARD
         .decode(compact)
-        .map_err(|error| reject(format!("`/{name}`: a file is given in base64: {error}")))
+        .map_err(|error| Rejection::new(format!("`/{name}`: a file is given in base64: {error}")))
 }
 
 impl Payload {

@@ -353,13 +353,10 @@ fn scheme<'a>(name: &HeaderName, value: &'a str) -> &'a str {
 fn plan(tool: &Tool) -> Result<&Plan, Rejection> {
     match &tool.binding {
         Binding::Http(plan) => Ok(plan),
-        Binding::Mcp { .. } | Binding::Described => Err(Rejection {
-            reason: format!(
-                "`{}` is no HTTP operation: it cannot be called here",
-                tool.name
-            ),
-            nearest: Vec::new(),
-        }),
+        Binding::Mcp { .. } | Binding::Described => Err(Rejection::new(format!(
+            "`{}` is no HTTP operation: it cannot be called here",
+            tool.name
+        ))),
     }
 }
 
