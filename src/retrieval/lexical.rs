@@ -1,11 +1,14 @@
-//! BM25 over tools and over their groups.
+//! BM25 over tools and over their groups, in one pass over the postings of a query's terms.
 
 use std::collections::BTreeMap;
 
-use tantivy::collector::TopDocs;
-use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
+use tantivy::collector::sort_key::NaturalComparator;
+use tantivy::collector::{ComparableDoc, TopNComputer};
+use tantivy::indexer::NoMergePolicy;
+use tantivy::query::{EnableScoring, Query, TermQuery};
 use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
-use tantivy::{IndexReader, ReloadPolicy, TantivyDocument, Term};
+use tantivy::tokenizer::TextAnalyzer;
+use tantivy::{ReloadPolicy, Searcher, TantivyDocument, Term};
 
 use super::entry::Entry;
 use super::queries::sentences;
@@ -13,14 +16,12 @@ use super::text::{ANALYZER, analyzer, terms};
 
 /// Memory of the one indexing thread, in bytes: the least that the engine accepts is 15 MB.
 const ARENA: usize = 48 << 20;
-/// Candidates taken for each part of a query before the parts are added up.
-const CANDIDATES: usize = 200;
 /// Groups that count for a query.
 const GROUPS: usize = 50;
-/// Most terms of one part: a goal of pages would cost more than it finds.
-const MOST_TERMS: usize = 64;
-/// Most parts of a query beside the whole.
-const MOST_PARTS: usize = 8;
+/// Most terms of a query: a goal of pages would cost more than it finds.
+const MOST_TERMS: usize = 128;
+/// Most sentences of a query that are ranked beside the whole.
+const MOST_SENTENCES: usize = 8;
 
 /// How much each part of a score counts.
 ///
@@ -63,9 +64,11 @@ pub struct IndexError(#[from] tantivy::TantivyError);
 
 /// Documents with their field names.
 struct Part {
-    reader: IndexReader,
+    searcher: Searcher,
     text: Field,
     name: Field,
+    /// By segment: the place of each document among those given.
+    places: Vec<Vec<usize>>,
 }
 
 /// An index of tools, in memory.
@@ -73,8 +76,17 @@ pub struct Index {
     tools: Part,
     groups: Part,
     /// By tool: its group.
-    group_of: Vec<u64>,
+    group_of: Vec<usize>,
+    analyzer: TextAnalyzer,
     weights: Weights,
+}
+
+/// A query, taken apart.
+struct Terms {
+    /// Its distinct terms, each with the sentences that it stands in.
+    terms: Vec<(String, Vec<usize>)>,
+    /// How many sentences there are; none if the query is a single one.
+    sentences: usize,
 }
 
 impl std::fmt::Debug for Index {
@@ -101,7 +113,7 @@ impl Index {
         for (group, (name, members)) in groups.iter().enumerate() {
             let mut text = String::new();
             for &member in members {
-                group_of[member] = group as u64;
+                group_of[member] = group;
                 text.push_str(&entries[member].name);
                 text.push('\n');
                 text.push_str(&entries[member].text);
@@ -117,6 +129,7 @@ impl Index {
             tools: Part::new(tools)?,
             groups: Part::new(texts.into_iter())?,
             group_of,
+            analyzer: analyzer(),
             weights,
         })
     }
@@ -138,44 +151,74 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn search(&self, query: &str, most: usize) -> Result<Vec<Hit>, IndexError> {
-        let Weights {
-            name,
-            sentence,
-            group,
-        } = self.weights;
-        let whole = self.tools.search(query, name, CANDIDATES.max(most))?;
-        let mut scores: BTreeMap<u64, (f32, f32)> = whole
-            .into_iter()
-            .map(|(id, score)| (id, (score, 0.0)))
-            .collect();
-        let parts = sentences(query);
-        for part in parts.iter().take(MOST_PARTS) {
-            // A query of one sentence is its own best part.
-            if parts.len() == 1 {
-                for (score, best) in scores.values_mut() {
-                    *best = *score;
+        let query = self.taken_apart(query);
+        let name = self.weights.name;
+        let mut whole = vec![0.0_f32; self.len()];
+        let mut sentences = vec![vec![0.0_f32; self.len()]; query.sentences];
+        for (term, within) in &query.terms {
+            self.tools.each(term, name, &mut |tool, score| {
+                whole[tool] += score;
+                for &sentence in within {
+                    sentences[sentence][tool] += score;
                 }
-                break;
-            }
-            for (id, score) in self.tools.search(part, name, CANDIDATES.max(most))? {
-                let entry = scores.entry(id).or_default();
-                entry.1 = entry.1.max(score);
-            }
+            })?;
         }
-        let near = self.groups.search(query, name, GROUPS)?;
-        let mut hits: Vec<Hit> = scores
+        let near = self.near(&query)?;
+        let mut best = TopNComputer::new_with_comparator(most, NaturalComparator);
+        for (tool, &score) in whole.iter().enumerate().filter(|(_, score)| **score > 0.0) {
+            // A query of one sentence is its own best part.
+            let part = sentences.iter().map(|scores| scores[tool]);
+            let part = part.reduce(f32::max).unwrap_or(score);
+            let group = near[self.group_of[tool]];
+            let score = score + self.weights.sentence * part + self.weights.group * group;
+            best.push(score, tool);
+        }
+        Ok(hits(best))
+    }
+
+    /// The terms of a query and where they stand.
+    fn taken_apart(&self, query: &str) -> Terms {
+        let mut analyzer = self.analyzer.clone();
+        let mut distinct = terms(&mut analyzer, query);
+        distinct.truncate(MOST_TERMS);
+        let mut parts = sentences(query);
+        parts.truncate(if parts.len() == 1 { 0 } else { MOST_SENTENCES });
+        let parts: Vec<Vec<String>> = parts
             .into_iter()
-            .map(|(id, (whole, best))| {
-                // Ids are places in the list of tools.
-                let tool = usize::try_from(id).unwrap_or(usize::MAX);
-                let near = self.group_of.get(tool).and_then(|of| near.get(of)).copied();
-                let score = whole + sentence * best + group * near.unwrap_or(0.0);
-                Hit { tool, score }
-            })
+            .map(|part| terms(&mut analyzer, part))
             .collect();
-        hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.tool.cmp(&b.tool)));
-        hits.truncate(most);
-        Ok(hits)
+        let within = |term: &String| {
+            let holds = |at: &usize| parts[*at].contains(term);
+            (0..parts.len()).filter(holds).collect()
+        };
+        Terms {
+            sentences: parts.len(),
+            terms: distinct
+                .into_iter()
+                .map(|term| {
+                    let within = within(&term);
+                    (term, within)
+                })
+                .collect(),
+        }
+    }
+
+    /// By group: how near it is to the query; 0 for all but the nearest.
+    fn near(&self, query: &Terms) -> Result<Vec<f32>, IndexError> {
+        let mut scores = vec![0.0; self.groups.len()];
+        for (term, _) in &query.terms {
+            let add = &mut |group: usize, score| scores[group] += score;
+            self.groups.each(term, self.weights.name, add)?;
+        }
+        let mut best = TopNComputer::new_with_comparator(GROUPS, NaturalComparator);
+        for (group, &score) in scores.iter().enumerate() {
+            best.push(score, group);
+        }
+        let mut near = vec![0.0; scores.len()];
+        for hit in hits(best) {
+            near[hit.tool] = hit.score;
+        }
+        Ok(near)
     }
 }
 
@@ -191,8 +234,9 @@ impl Part {
         let id = schema.add_u64_field("id", FAST);
         let index = tantivy::Index::create_in_ram(schema.build());
         index.tokenizers().register(ANALYZER, analyzer());
-        // One thread: the order of documents, and with it every tie, is the same each time.
+        // One thread, no merging: the segments, and with them every score, are the same each time.
         let mut writer = index.writer_with_num_threads::<TantivyDocument>(1, ARENA)?;
+        writer.set_merge_policy(Box::new(NoMergePolicy));
         for (at, (title, body)) in documents.enumerate() {
             let mut document = TantivyDocument::new();
             document.add_text(text, &body);
@@ -205,55 +249,63 @@ impl Part {
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
             .try_into()?;
-        Ok(Self { reader, text, name })
+        let searcher = reader.searcher();
+        let places = searcher
+            .segment_readers()
+            .iter()
+            .map(|segment| {
+                let ids = segment.fast_fields().u64("id")?;
+                let place = |document| ids.first(document).unwrap_or_default();
+                // Ids are places in a list in memory.
+                let places = segment
+                    .doc_ids_alive()
+                    .map(|document| place(document) as usize);
+                Ok(places.collect())
+            })
+            .collect::<Result<_, tantivy::TantivyError>>()?;
+        Ok(Self {
+            searcher,
+            text,
+            name,
+            places,
+        })
     }
 
-    /// Documents for `query` with their scores: the best by text and the best by name.
-    fn search(
+    fn len(&self) -> usize {
+        self.places.iter().map(Vec::len).sum()
+    }
+
+    /// Calls `add` with the place and the score of every document that holds `term`: by its text, and
+    /// again by its name.
+    fn each(
         &self,
-        query: &str,
+        term: &str,
         name: f32,
-        most: usize,
-    ) -> Result<BTreeMap<u64, f32>, IndexError> {
-        let mut terms = terms(query);
-        terms.truncate(MOST_TERMS);
-        let mut scores = BTreeMap::new();
-        // One field at a time: the engine then skips what cannot be among the best.
+        add: &mut dyn FnMut(usize, f32),
+    ) -> Result<(), IndexError> {
+        let scoring = EnableScoring::enabled_from_searcher(&self.searcher);
         for (field, weight) in [(self.text, 1.0), (self.name, name)] {
-            if weight > 0.0 {
-                for (id, score) in self.best(field, &terms, most)? {
-                    *scores.entry(id).or_default() += weight * score;
-                }
+            let term = Term::from_field_text(field, term);
+            let term = TermQuery::new(term, IndexRecordOption::WithFreqs).weight(scoring)?;
+            for (segment, places) in self.searcher.segment_readers().iter().zip(&self.places) {
+                term.for_each(segment, &mut |document, score| {
+                    add(places[document as usize], weight * score);
+                })?;
             }
         }
-        Ok(scores)
+        Ok(())
     }
+}
 
-    fn best(
-        &self,
-        field: Field,
-        terms: &[String],
-        most: usize,
-    ) -> Result<Vec<(u64, f32)>, IndexError> {
-        if terms.is_empty() {
-            return Ok(Vec::new());
-        }
-        let clause = |term: &String| -> (Occur, Box<dyn Query>) {
-            let term = Term::from_field_text(field, term);
-            let query = TermQuery::new(term, IndexRecordOption::WithFreqs);
-            (Occur::Should, Box::new(query))
-        };
-        let query = BooleanQuery::new(terms.iter().map(clause).collect());
-        let searcher = self.reader.searcher();
-        let found = searcher.search(&query, &TopDocs::with_limit(most).order_by_score())?;
-        let mut out = Vec::with_capacity(found.len());
-        for (score, address) in found {
-            let segment = searcher.segment_reader(address.segment_ord);
-            let ids = segment.fast_fields().u64("id")?;
-            out.extend(ids.first(address.doc_id).map(|id| (id, score)));
-        }
-        Ok(out)
-    }
+/// The best, best first; of equals the first.
+fn hits(best: TopNComputer<f32, usize, NaturalComparator>) -> Vec<Hit> {
+    best.into_sorted_vec()
+        .into_iter()
+        .map(|ComparableDoc { sort_key, doc }| Hit {
+            tool: doc,
+            score: sort_key,
+        })
+        .collect()
 }
 
 #[cfg(test)]
