@@ -152,7 +152,8 @@ pub(super) fn landed(
                 EdgeStatus::Queued
                 | EdgeStatus::InFlight
                 | EdgeStatus::Rejected
-                | EdgeStatus::Failed => Value::Null,
+                | EdgeStatus::Failed
+                | EdgeStatus::Lost => Value::Null,
             };
             event["terminal"] = json!(edge.child().is_some_and(|n| tree.node(n).terminal()));
         }

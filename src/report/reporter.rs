@@ -366,6 +366,7 @@ impl Reporter {
                     EdgeStatus::Rejected => format!("rejected{why}"),
                     EdgeStatus::Held(node) => format!("-> {node} held{why}"),
                     EdgeStatus::Failed => format!("failed{why}"),
+                    EdgeStatus::Lost => format!("lost{why}"),
                     EdgeStatus::Queued | EdgeStatus::InFlight => format!("-> {to}"),
                 };
                 format!("step {count}  {}  {what}  {end}", edge.parent())

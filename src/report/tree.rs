@@ -298,6 +298,10 @@ fn mark(line: &mut Line, tail: &mut Line, status: EdgeStatus) {
             line.push(Tone::Bad, "! ");
             tail.push(Tone::Bad, "  failed");
         }
+        EdgeStatus::Lost => {
+            line.push(Tone::Bad, "? ");
+            tail.push(Tone::Bad, "  lost");
+        }
     }
 }
 

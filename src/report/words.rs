@@ -150,6 +150,7 @@ pub(super) fn status_word(status: EdgeStatus) -> &'static str {
         EdgeStatus::Rejected => "rejected",
         EdgeStatus::Held(_) => "held",
         EdgeStatus::Failed => "failed",
+        EdgeStatus::Lost => "lost",
     }
 }
 

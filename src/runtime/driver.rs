@@ -867,7 +867,7 @@ impl<'a> Driver<'a> {
             Outcome::Stepped(Stepped::Held { effects, .. }) => {
                 Some(SiblingOutcome::Held(effects.clone()))
             }
-            Outcome::Stepped(Stepped::State { .. })
+            Outcome::Stepped(Stepped::State { .. } | Stepped::Lost { .. })
             | Outcome::Proposed(_)
             | Outcome::Scored(_)
             | Outcome::Compared(_)

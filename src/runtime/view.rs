@@ -193,7 +193,7 @@ pub(super) fn siblings(
                 .get(&id)
                 .expect("a refusal is kept before it is told")
                 .clone(),
-            EdgeStatus::Failed => SiblingOutcome::Failed,
+            EdgeStatus::Failed | EdgeStatus::Lost => SiblingOutcome::Failed,
         };
         Sibling {
             action: edge.action(),

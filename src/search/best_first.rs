@@ -7,7 +7,7 @@ use std::num::NonZeroU8;
 use super::ledger::Room;
 use super::protocol::{Request, SearchConfig};
 use super::strategy::{News, Next, Strategy};
-use super::tree::Tree;
+use super::tree::{EdgeStatus, Tree};
 use crate::types::{EdgeId, NodeId, UnitF32};
 
 /// Best-first search over unexecuted edges, after Koh et al. 2024, *Tree Search for Language Model
@@ -24,7 +24,9 @@ use crate::types::{EdgeId, NodeId, UnitF32};
 /// * If the critic **abstains**, the state keeps no value; its edges are queued with the priority of
 ///   the edge that led to it. It is never treated as 0. If the judgement or the proposal **fails**,
 ///   the state is closed: no edges, no value.
-/// * A rejected or failed edge makes no state. It costs its step and the search goes on elsewhere.
+/// * A rejected or failed edge makes no state. It costs its step and the search goes on elsewhere. A
+///   state that cannot be reached again is **lost**: neither it nor anything under it is expanded any
+///   further.
 /// * A **held** edge makes a state that is judged and not expanded: there, with a write waiting that
 ///   only a commit can send. It is in the running for `best` only if the critic values it higher than
 ///   the state it was tried in: a write that is no progress is never committed.
@@ -132,7 +134,7 @@ impl BestFirst {
 
     fn expandable(&self, tree: &Tree, node: NodeId) -> bool {
         let node = tree.node(node);
-        !node.leaf() && node.depth() < self.depth
+        !node.leaf() && node.depth() < self.depth && !node.lost()
     }
 
     fn landed(&mut self, tree: &Tree, edge: EdgeId) {
@@ -192,18 +194,23 @@ impl Strategy for BestFirst {
             self.to_judge.pop_front();
             return Next::Start(Request::Judge { node });
         }
+        // The root is queued unseen, and a state may be lost while it waits.
+        while let Some(&node) = self.to_propose.front()
+            && !self.expandable(tree, node)
+        {
+            self.to_propose.pop_front();
+        }
         if let Some(&node) = self.to_propose.front() {
-            if !self.expandable(tree, node) {
-                // Only the root can be: it is queued unseen.
-                self.to_propose.pop_front();
-                return Next::Idle;
-            }
             if let Some(reason) = room.lacks_expansion() {
                 return Next::Blocked(reason);
             }
             self.to_propose.pop_front();
             let width = self.branching;
             return Next::Start(Request::Propose { node, width });
+        }
+        let dead = |entry: &Entry| tree.edge(entry.edge).status() != EdgeStatus::Queued;
+        while self.frontier.peek().is_some_and(dead) {
+            self.frontier.pop();
         }
         if !self.frontier.is_empty()
             && let Some(reason) = room.lacks_expansion()
@@ -249,8 +256,8 @@ impl Strategy for BestFirst {
 mod tests {
     use super::super::protocol::{Budget, StopReason};
     use super::super::testing::{
-        Run, abstained, failed, fan, held, propose, rejected, run, score, start, state, terminal,
-        terminal_start,
+        Run, abstained, failed, fan, held, lost, propose, rejected, run, score, start, state,
+        terminal, terminal_start,
     };
     use super::super::{EdgeStatus, Outcome, Search};
     use super::*;
@@ -274,6 +281,7 @@ mod tests {
                     "no" => rejected(),
                     "buy" => held(),
                     "crash" => failed(),
+                    "gone" => lost(),
                     end if end.starts_with("end") => terminal(end),
                     other => state(other.trim_end_matches('\'')),
                 },
@@ -281,6 +289,37 @@ mod tests {
                 Request::Compare { .. } => unreachable!("it compares nothing"),
             },
         )
+    }
+
+    #[test]
+    fn nothing_is_tried_under_a_lost_state_and_the_rest_goes_on() {
+        let run = maze(
+            SearchConfig::default(),
+            |from| match from {
+                "root" => propose(&[("a", 0.6), ("b", 0.4)]),
+                "a" => propose(&[("a1", 0.7), ("gone", 0.2), ("a3", 0.1)]),
+                "a1" => fan(&["a11"]),
+                _ => fan(&[]),
+            },
+            |at| match at {
+                "a" => score(0.8),
+                "b" => score(0.5),
+                "a1" => score(0.1),
+                _ => score(0.2),
+            },
+        );
+        let steps: Vec<_> = run.log.iter().filter(|l| l.starts_with("step")).collect();
+        assert_eq!(steps, ["step a", "step a1", "step gone", "step b"]);
+        assert_eq!(run.reason, StopReason::Exhausted);
+        let tree = run.search.tree();
+        let lost = tree.nodes().filter(|node| tree.node(*node).lost());
+        let lost: Vec<_> = lost.map(|node| name(tree, node)).collect();
+        assert_eq!(lost, ["a", "a1"]);
+        assert_eq!(
+            name(tree, run.search.best().unwrap()),
+            "a",
+            "its value stands"
+        );
     }
 
     #[test]

@@ -329,6 +329,10 @@ impl Search {
                     }
                     Stepped::Rejected { .. } => self.tree.set_status(edge, EdgeStatus::Rejected),
                     Stepped::Held { digest, .. } => self.tree.add_held(edge, digest),
+                    Stepped::Lost { .. } => {
+                        self.tree.lose(self.tree.edge(edge).parent());
+                        self.tree.set_status(edge, EdgeStatus::Lost);
+                    }
                 }
                 News::Stepped { edge }
             }

@@ -126,7 +126,9 @@ impl Outcome {
     #[must_use]
     pub fn note(&self) -> Option<String> {
         match self {
-            Self::Failed { reason, .. } => Some(reason.clone()),
+            Self::Failed { reason, .. } | Self::Stepped(Stepped::Lost { reason, .. }) => {
+                Some(reason.clone())
+            }
             Self::Stepped(Stepped::Rejected { rejection, .. }) => Some(rejection.to_string()),
             Self::Stepped(Stepped::Held { effects, .. }) => Some(match effects.as_slice() {
                 [] => "it writes".to_owned(),
@@ -151,7 +153,8 @@ impl Outcome {
             | Self::Stepped(
                 Stepped::State { cost, .. }
                 | Stepped::Rejected { cost, .. }
-                | Stepped::Held { cost, .. },
+                | Stepped::Held { cost, .. }
+                | Stepped::Lost { cost, .. },
             )
             | Self::Scored(Scored { cost, .. })
             | Self::Compared(Compared { cost, .. })
@@ -196,6 +199,14 @@ pub enum Stepped {
         digest: Digest,
         /// The stopped writes.
         effects: Vec<Effect>,
+        /// What it cost.
+        cost: Cost,
+    },
+    /// It could not be tried: no way leads back to the state it starts from. That state and its
+    /// subtree are closed.
+    Lost {
+        /// Why, in words.
+        reason: String,
         /// What it cost.
         cost: Cost,
     },

@@ -68,6 +68,13 @@ pub(super) fn held() -> Outcome {
     })
 }
 
+pub(super) fn lost() -> Outcome {
+    Outcome::Stepped(Stepped::Lost {
+        reason: "no way leads back".to_owned(),
+        cost: Cost::default(),
+    })
+}
+
 pub(super) fn score(value: f32) -> Outcome {
     Outcome::Scored(Scored {
         value: Some(UnitF32::new(value).unwrap()),

@@ -23,6 +23,7 @@ const JUDGED: u8 = 1 << 3;
 const CLOSED: u8 = 1 << 4;
 const DRY: u8 = 1 << 5;
 const HELD: u8 = 1 << 6;
+const LOST: u8 = 1 << 7;
 
 /// What became of an edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -44,6 +45,8 @@ pub enum EdgeStatus {
     Held(NodeId),
     /// The environment failed under it.
     Failed,
+    /// The state it starts from cannot be reached again: it never will be executed.
+    Lost,
 }
 
 #[derive(Debug, Clone)]
@@ -234,6 +237,7 @@ impl Tree {
                 EdgeStatus::Rejected => ("rejected", NONE),
                 EdgeStatus::Held(node) => ("held", node.0),
                 EdgeStatus::Failed => ("failed", NONE),
+                EdgeStatus::Lost => ("lost", NONE),
             };
             let (prior, target) = (prior.get().to_bits(), target.wrapping_add(1));
             let action = self.actions.json(*action);
@@ -264,6 +268,11 @@ impl Tree {
     ) -> (EdgeId, u32) {
         let at = node.0 as usize;
         let first_new = index(self.edges.len());
+        let status = if self.nodes[at].flags & LOST == 0 {
+            EdgeStatus::Queued
+        } else {
+            EdgeStatus::Lost
+        };
         let mut count = 0;
         for candidate in candidates {
             if count == u32::from(width.get()) {
@@ -282,7 +291,7 @@ impl Tree {
                 next: NONE,
                 prior: candidate.prior,
                 action,
-                status: EdgeStatus::Queued,
+                status,
             });
             let last = std::mem::replace(&mut self.nodes[at].last, id);
             if last == NONE {
@@ -302,7 +311,8 @@ impl Tree {
     }
 
     /// Lands a step. With `merge_below`, a known non-terminal state makes no node, unless that one
-    /// lies too deep to be expanded (depth at or over the limit given) and this one does not.
+    /// is lost, or lies too deep to be expanded (depth at or over the limit given) and this one does
+    /// not.
     pub(super) fn add_state(
         &mut self,
         edge: EdgeId,
@@ -315,7 +325,8 @@ impl Tree {
         let known = if terminal { None } else { self.known(&digest) };
         let status = match (known, merge_below) {
             (Some(twin), Some(limit))
-                if self.nodes[twin as usize].depth < limit || depth >= limit =>
+                if self.nodes[twin as usize].flags & LOST == 0
+                    && (self.nodes[twin as usize].depth < limit || depth >= limit) =>
             {
                 EdgeStatus::Loop(NodeId(twin))
             }
@@ -329,6 +340,30 @@ impl Tree {
             }
         };
         self.edges[edge.0 as usize].status = status;
+    }
+
+    /// Closes a state that cannot be reached again, and all that was reached from it: queued edges
+    /// there will not be executed. What is known of these states stays.
+    pub(super) fn lose(&mut self, node: NodeId) {
+        let mut open = vec![node.0];
+        while let Some(node) = open.pop() {
+            let flags = &mut self.nodes[node as usize].flags;
+            *flags |= LOST | CLOSED;
+            let mut next = self.nodes[node as usize].first;
+            while next != NONE {
+                let edge = &mut self.edges[next as usize];
+                next = edge.next;
+                match edge.status {
+                    EdgeStatus::Queued => edge.status = EdgeStatus::Lost,
+                    EdgeStatus::Done(child) | EdgeStatus::Held(child) => open.push(child.0),
+                    EdgeStatus::InFlight
+                    | EdgeStatus::Loop(_)
+                    | EdgeStatus::Rejected
+                    | EdgeStatus::Failed
+                    | EdgeStatus::Lost => {}
+                }
+            }
+        }
     }
 
     /// Lands a step that was stopped before it wrote. Never merged: the write is what it is about.
@@ -413,6 +448,13 @@ impl Tree {
             proposals: 0,
             flags,
         });
+        let lost = parent != NONE && {
+            let from = self.edges[parent as usize].parent;
+            self.nodes[from as usize].flags & LOST != 0
+        };
+        if lost {
+            self.nodes[id as usize].flags |= LOST | CLOSED;
+        }
         if flags & (TERMINAL | HELD) == 0 && twin.is_none() {
             let nodes = &self.nodes;
             self.states
@@ -516,10 +558,16 @@ impl NodeView<'_> {
         self.has(JUDGED)
     }
 
-    /// Whether a proposal or judgement failed there: it is not expanded (further).
+    /// Whether a proposal or judgement failed there, or it is lost: it is not expanded (further).
     #[must_use]
     pub fn closed(&self) -> bool {
         self.has(CLOSED)
+    }
+
+    /// Whether it, or a state on the way to it, cannot be reached again.
+    #[must_use]
+    pub fn lost(&self) -> bool {
+        self.has(LOST)
     }
 
     /// Whether a proposal is under way.
@@ -593,7 +641,8 @@ impl<'a> EdgeView<'a> {
             | EdgeStatus::InFlight
             | EdgeStatus::Loop(_)
             | EdgeStatus::Rejected
-            | EdgeStatus::Failed => None,
+            | EdgeStatus::Failed
+            | EdgeStatus::Lost => None,
         }
     }
 }
@@ -715,16 +764,39 @@ mod tests {
     }
 
     #[test]
+    fn a_lost_state_takes_its_subtree_with_it_and_nothing_else() {
+        let mut tree = small();
+        tree.add_proposal(NodeId(1), FOUR, &[candidate("x", 0.5)], false);
+        tree.lose(NodeId(1));
+        let lost: Vec<bool> = tree.nodes().map(|n| tree.node(n).lost()).collect();
+        assert_eq!(lost, [false, true, true]);
+        assert!(tree.node(NodeId(1)).closed());
+        assert_eq!(tree.edge(EdgeId(1)).status(), EdgeStatus::Queued);
+        assert_eq!(tree.edge(EdgeId(2)).status(), EdgeStatus::Done(NodeId(2)));
+        assert_eq!(tree.edge(EdgeId(3)).status(), EdgeStatus::Lost);
+        // What lands there late is closed, too.
+        tree.add_proposal(NodeId(1), FOUR, &[candidate("y", 0.5)], false);
+        assert_eq!(tree.edge(EdgeId(4)).status(), EdgeStatus::Lost);
+        tree.add_state(EdgeId(4), Digest::of("Y"), false, None);
+        assert!(tree.node(NodeId(3)).lost());
+        // The same state, reached another way, is not lost.
+        tree.add_state(EdgeId(1), Digest::of("A"), false, Some(5));
+        assert_eq!(tree.edge(EdgeId(1)).status(), EdgeStatus::Done(NodeId(4)));
+        assert!(!tree.node(NodeId(4)).lost());
+    }
+
+    #[test]
     fn the_digest_sees_every_part() {
         let base = small();
         assert_eq!(base.digest(), small().digest());
-        let changes: [fn(&mut Tree); 6] = [
+        let changes: [fn(&mut Tree); 7] = [
             |t| t.add_value(NodeId(1), Some(UnitF32::HALF)),
             |t| t.add_value(NodeId(1), None),
             |t| t.add_held(EdgeId(1), Digest::of("A")),
             |t| t.edges[1].prior = UnitF32::HALF,
             |t| t.edges[1].action = 2,
             |t| t.fail_proposal(NodeId(1)),
+            |t| t.lose(NodeId(1)),
         ];
         let mut seen = vec![base.digest()];
         for change in changes {

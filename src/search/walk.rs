@@ -62,7 +62,10 @@ impl Walk {
                     EdgeStatus::Queued => return Want::Step(edge),
                     EdgeStatus::InFlight => return Want::Wait,
                     EdgeStatus::Done(node) | EdgeStatus::Held(node) => self.at = node,
-                    EdgeStatus::Loop(_) | EdgeStatus::Rejected | EdgeStatus::Failed => {}
+                    EdgeStatus::Loop(_)
+                    | EdgeStatus::Rejected
+                    | EdgeStatus::Failed
+                    | EdgeStatus::Lost => {}
                 }
                 self.chosen = None;
                 continue;
@@ -79,7 +82,10 @@ impl Walk {
                     | EdgeStatus::InFlight
                     | EdgeStatus::Done(_)
                     | EdgeStatus::Held(_) => true,
-                    EdgeStatus::Loop(_) | EdgeStatus::Rejected | EdgeStatus::Failed => false,
+                    EdgeStatus::Loop(_)
+                    | EdgeStatus::Rejected
+                    | EdgeStatus::Failed
+                    | EdgeStatus::Lost => false,
                 })
                 .collect();
             if !live.is_empty() {

@@ -102,6 +102,10 @@ impl World {
                         cost,
                     });
                 }
+                if luck < 30 {
+                    let reason = "no way leads back".to_owned();
+                    return Outcome::Stepped(Stepped::Lost { reason, cost });
+                }
                 let edge = tree.edge(edge);
                 let from = self.state(tree, edge.parent());
                 let action = edge.action();
@@ -216,6 +220,15 @@ fn drive(world: World, config: SearchConfig, picks: &[u8], stop_after: usize) ->
             match ask {
                 Ask::Start { ticket, request } => {
                     open.push((ticket, request));
+                    if config.in_flight.get() == 1 {
+                        let at = match request {
+                            Request::Propose { node, .. } => Some(node),
+                            Request::Step { edge } => Some(search.tree().edge(edge).parent()),
+                            Request::Judge { .. } | Request::Compare { .. } => None,
+                        };
+                        let lost = at.is_some_and(|node| search.tree().node(node).lost());
+                        assert!(!lost, "nothing is tried under a lost state");
+                    }
                     match request {
                         Request::Step { .. } => asked.steps += 1,
                         Request::Propose { .. }
