@@ -92,9 +92,9 @@ pub(super) fn site_text(report: &SiteReport) -> String {
         .iter()
         .map(|back| match (&back.restored, &back.failed) {
             (Some(restored), _) => {
-                let missed = match restored.mismatches {
+                let missed = match restored.misses.len() {
                     0 => String::new(),
-                    n => format!(", after {}", count(n as usize, "mismatch", "mismatches")),
+                    n => format!(", after {}", count(n, "missed rung", "missed rungs")),
                 };
                 format!(
                     "{}: equal again, {:?} in {} ms{missed}",
@@ -183,7 +183,8 @@ mod tests {
                 state: "the start".to_owned(),
                 restored: Some(Restored {
                     rung: Rung::Document,
-                    mismatches: 0,
+                    misses: Vec::new(),
+                    learned: None,
                     actions: 0,
                     ms: 81,
                 }),

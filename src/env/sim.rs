@@ -699,16 +699,16 @@ impl Environment for SimEnv {
         let mut common = self.shared.common();
         match rung {
             Rung::Live => common.stats.lives += 1,
-            Rung::Copy | Rung::Undo | Rung::Document | Rung::DocumentSettled | Rung::Replay => {
+            Rung::Copy
+            | Rung::Undo
+            | Rung::History
+            | Rung::Document
+            | Rung::DocumentSettled
+            | Rung::Replay => {
                 common.stats.copies += 1;
             }
         }
-        Ok(Restored {
-            rung,
-            mismatches: 0,
-            actions: 0,
-            ms: 0,
-        })
+        Ok(Restored::by(rung, 0, 0))
     }
 
     async fn query(&mut self, query: &Query, cx: &Cx) -> Result<Value, QueryError> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::context::{Cx, Interrupted};
 use crate::types::{
-    Action, ActionSpec, Digest, Effect, Observation, Query, Restored, Seed, Snapshot, Step,
+    Action, ActionSpec, Digest, Effect, Miss, Observation, Query, Restored, Seed, Snapshot, Step,
 };
 
 /// One live instance of a world, leased by one worker at a time.
@@ -189,8 +189,31 @@ verb_error!(
         /// The path holds something that cannot be repeated.
         #[error("cannot be restored: {0}")]
         Unrestorable(String) => Fatal,
+        /// There are several ways back, and each of them failed.
+        #[error("no way leads back: {}", listed(misses))]
+        Exhausted {
+            /// Every way, and why it failed.
+            misses: Vec<Miss>,
+        } => Retryable,
     }
 );
+impl RestoreError {
+    /// Whether it says that the state itself cannot be reached again, by this instance or another:
+    /// not that the instance failed.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Diverged { .. } | Self::Unrestorable(_) | Self::Exhausted { .. } => true,
+            Self::Interrupted(_) | Self::Lost(_) | Self::Other(_) => false,
+        }
+    }
+}
+
+fn listed(misses: &[Miss]) -> String {
+    let each: Vec<String> = misses.iter().map(Miss::to_string).collect();
+    each.join("; ")
+}
+
 verb_error!(
     /// Why an evaluator's question has no answer.
     QueryError {

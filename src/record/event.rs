@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::search::{Budget, Outcome, Request, SearchConfig, Spent, Start, StopReason};
-use crate::types::{Action, Cost, Digest, EdgeId, NodeId, Restored, Seed, Snapshot, Step, Ticket};
+use crate::types::{
+    Action, Cost, Digest, EdgeId, Miss, NodeId, Restored, Seed, Snapshot, Step, Ticket,
+};
 
 /// Version of the log's format. A reader refuses a later one.
 pub const LOG_VERSION: u32 = 2;
@@ -301,6 +303,9 @@ pub struct StepDetail {
     pub url: Option<String>,
     /// How the parent state was reached.
     pub restored: Option<Restored>,
+    /// The ways that were tried where none led back to the parent state.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missed: Vec<Miss>,
     /// Blob: the observation as JSON.
     pub observation: Option<Digest>,
     /// Blob: JPEG.

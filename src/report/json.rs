@@ -4,13 +4,13 @@ use std::fmt::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::summary::{part_word, rung_word, unpriced};
+use super::summary::{part_word, unpriced};
 use super::text::unprintable;
 use super::words::{EdgeWords, status_word};
 use crate::eval::{CheckOutcome, Outcome, Verdict};
 use crate::runtime::{Progress, RunReport};
 use crate::search::{EdgeStatus, Request, Search, Spent};
-use crate::types::{Cost, Ticket};
+use crate::types::{Cost, Rung, Ticket};
 
 /// A run's report for machines. Every key is always there; what there is none of is `null` or
 /// empty. `schema` counts up when a key goes or changes its meaning; new keys may come any time.
@@ -31,7 +31,7 @@ use crate::types::{Cost, Ticket};
 /// | `archive` | path of the HTTP archive (HAR 1.2) of the commit |
 /// | `spent` | by the search: `steps`, `nodes`, `orders` |
 /// | `cost` | of the whole run: `model_calls`, `input_tokens`, `cached_tokens`, `output_tokens`, `money_micro_usd`, `priced` (false: tokens were spent whose price is not known), `env_actions` |
-/// | `steps` | `actions`, `commit_actions`, `writes` and `commit_writes` (sent), `calls` and `recorded_calls` (of tools: sent, answered from the record), `loops`, `rejected`, `held`, `failed`, `retried`, `mismatches`, `restores` (by `live`, `document`, `document_settled`, `replay`, `undo`, `copy`: `count`, `ms` in all) |
+/// | `steps` | `actions`, `commit_actions`, `writes` and `commit_writes` (sent), `calls` and `recorded_calls` (of tools: sent, answered from the record), `loops`, `rejected`, `held`, `failed`, `retried`, `mismatches` (rungs tried that led to another state), `restores` (by `live`, `history`, `document`, `document_settled`, `replay`, `undo`, `copy`: `count`, `ms` in all), `misses` (by rung and [reason](crate::types::MissReason): `count`, `ms` in all), `lost` (states that no rung reached again: `node`, `reason`), `learned` (what was learned about the order of rungs) |
 /// | `wall_ms` | wall time of the run, milliseconds |
 /// | `tree_digest` | digest of the tree |
 #[must_use]
@@ -54,8 +54,21 @@ pub fn summary_json(report: &RunReport) -> Value {
         .iter()
         .map(|(rung, figures)| {
             let figures = json!({ "count": figures.count, "ms": figures.ms });
-            (rung_word(*rung).replace(", ", "_"), figures)
+            (rung_key(*rung), figures)
         })
+        .collect();
+    let mut misses = Map::new();
+    for ((rung, reason), figures) in &report.steps.misses {
+        let of_rung = misses.entry(rung_key(*rung)).or_insert_with(|| json!({}));
+        let reason = json!(reason);
+        let key = reason.as_str().unwrap_or_default();
+        of_rung[key] = json!({ "count": figures.count, "ms": figures.ms });
+    }
+    let lost: Vec<Value> = report
+        .steps
+        .lost
+        .iter()
+        .map(|(node, reason)| json!({ "node": node, "reason": reason }))
         .collect();
     json!({
         "event": "report",
@@ -91,12 +104,20 @@ pub fn summary_json(report: &RunReport) -> Value {
             "held": report.steps.held,
             "failed": report.steps.failed,
             "retried": report.steps.retried,
-            "mismatches": report.steps.mismatches,
+            "mismatches": report.steps.mismatches(),
             "restores": restores,
+            "misses": misses,
+            "lost": lost,
+            "learned": report.steps.learned,
         },
         "wall_ms": report.wall_ms,
         "tree_digest": report.tree_digest,
     })
+}
+
+/// A rung as a key.
+fn rung_key(rung: Rung) -> String {
+    rung.word().replace(", ", "_")
 }
 
 /// An event as it is printed; landed orders are [`landed`]'s.

@@ -8,7 +8,7 @@ use super::words::phrase;
 use crate::eval::{CheckOutcome, Outcome, Verdict};
 use crate::runtime::{FailurePart, RunReport, StepFigures};
 use crate::search::{Budget, StopReason};
-use crate::types::{Cost, PathStep, Rung};
+use crate::types::{Cost, PathStep};
 
 /// The columns before the facts.
 const LABEL: usize = 12;
@@ -116,6 +116,16 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
         ));
     }
     lines.push(fact("restores", &restores(steps)));
+    for (index, miss) in misses(steps).iter().enumerate() {
+        lines.push(fact(if index == 0 { "missed" } else { "" }, miss));
+    }
+    for (index, learned) in steps.learned.iter().enumerate() {
+        lines.push(fact(if index == 0 { "learned" } else { "" }, learned));
+    }
+    for (index, (node, reason)) in steps.lost.iter().enumerate() {
+        let lost = format!("{node}, with all that was under it: {reason}");
+        lines.push(fact(if index == 0 { "lost" } else { "" }, &lost));
+    }
     lines.push(fact("trouble", &trouble(steps)));
     lines.push(fact("model", &model_words(&report.cost)));
     let limit = about.wall.map_or_else(String::new, |wall| {
@@ -190,17 +200,6 @@ pub(super) fn part_word(part: FailurePart) -> &'static str {
     match part {
         FailurePart::Provider => "provider",
         FailurePart::Environment => "environment",
-    }
-}
-
-pub(super) fn rung_word(rung: Rung) -> &'static str {
-    match rung {
-        Rung::Live => "live",
-        Rung::Document => "document",
-        Rung::DocumentSettled => "document, settled",
-        Rung::Replay => "replay",
-        Rung::Undo => "undo",
-        Rung::Copy => "copy",
     }
 }
 
@@ -318,12 +317,23 @@ fn restores(steps: &StepFigures) -> String {
             _ => span(tenths / 10),
         };
         let count = grouped(figures.count.into());
-        format!("{} {count} (mean {mean})", rung_word(*rung))
+        format!("{} {count} (mean {mean})", rung.word())
     });
     let each: Vec<String> = each.collect();
-    let did_not = plural(steps.mismatches.into(), "try");
-    let did_not = did_not.replace("trys", "tries");
-    format!("{}; {did_not} did not verify", each.join(", "))
+    each.join(", ")
+}
+
+/// The rungs that did not lead to a state, each with its reasons.
+fn misses(steps: &StepFigures) -> Vec<String> {
+    let each = steps.misses.iter().map(|((rung, reason), figures)| {
+        let took = match figures.ms {
+            0 => String::new(),
+            ms => format!(", {} in all", span(ms)),
+        };
+        let count = grouped(figures.count.into());
+        format!("{} {count}: {}{took}", rung.word(), reason.phrase())
+    });
+    each.collect()
 }
 
 fn trouble(steps: &StepFigures) -> String {
@@ -383,7 +393,7 @@ mod tests {
     use crate::report::testing::HOSTILE;
     use crate::runtime::{Failure, RestoreFigures};
     use crate::search::Spent;
-    use crate::types::{Action, Digest, MicroUsd, NodeId};
+    use crate::types::{Action, Digest, MicroUsd, MissReason, NodeId, Rung};
 
     fn step(action: Action, target: Option<&str>, url: &str, changed: bool) -> PathStep {
         PathStep {
@@ -474,7 +484,19 @@ mod tests {
                     ),
                 ]
                 .into(),
-                mismatches: 1,
+                misses: [
+                    (
+                        (Rung::Document, MissReason::OtherState),
+                        RestoreFigures { count: 1, ms: 90 },
+                    ),
+                    (
+                        (Rung::Document, MissReason::SeveralTabs),
+                        RestoreFigures { count: 6, ms: 0 },
+                    ),
+                ]
+                .into(),
+                lost: [(NodeId(3), "no way leads back".to_owned())].into(),
+                learned: vec!["shop.test: document is tried after replay now".to_owned()],
                 rejected: 2,
                 held: 1,
                 failed: 0,
@@ -520,7 +542,11 @@ mod tests {
           actions     31 in the search, 3 in the commit
           writes      2 sent in the search, 1 in the commit, 1 actions held
           calls       5 sent in the search, 3 answered from the record
-          restores    live 10 (mean 0.9 ms), replay 7 (mean 1.3 s); 1 try did not verify
+          restores    live 10 (mean 0.9 ms), replay 7 (mean 1.3 s)
+          missed      document 1: it ended in another state, 90 ms in all
+                      document 6: several tabs were open
+          learned     shop.test: document is tried after replay now
+          lost        n3, with all that was under it: no way leads back
           trouble     0 to known states, 2 rejected, 0 failed, 1 retried
           model       41 calls; 51,234 tokens in (12,000 cached), 1,900 out; $0.0123
           time        1:12 (limit of the search 5:00)
@@ -708,8 +734,29 @@ mod tests {
             "commit_writes": 1,
             "failed": 0,
             "held": 1,
+            "learned": [
+              "shop.test: document is tried after replay now"
+            ],
             "loops": 0,
+            "lost": [
+              {
+                "node": 3,
+                "reason": "no way leads back"
+              }
+            ],
             "mismatches": 1,
+            "misses": {
+              "document": {
+                "other_state": {
+                  "count": 1,
+                  "ms": 90
+                },
+                "several_tabs": {
+                  "count": 6,
+                  "ms": 0
+                }
+              }
+            },
             "recorded_calls": 3,
             "rejected": 2,
             "restores": {

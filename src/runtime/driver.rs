@@ -746,7 +746,8 @@ impl<'a> Driver<'a> {
             let of_rung = self.figures.restores.entry(restored.rung).or_default();
             of_rung.count += 1;
             of_rung.ms += restored.ms;
-            self.figures.mismatches += restored.mismatches;
+            self.figures.count_misses(&restored.misses);
+            self.figures.learned.extend(restored.learned.clone());
         }
         let tree_edge = self.search.tree().edge(edge);
         let (parent, action) = (tree_edge.parent(), tree_edge.action());
@@ -821,6 +822,12 @@ impl<'a> Driver<'a> {
                     effects,
                     cost,
                 })
+            }
+            StepEnd::Lost { reason, misses } => {
+                self.figures.count_misses(&misses);
+                detail.missed = misses;
+                self.figures.lost.insert(parent, reason.clone());
+                Outcome::Stepped(Stepped::Lost { reason, cost })
             }
             StepEnd::Failed { reason, down } => {
                 self.figures.failed += 1;

@@ -12,7 +12,7 @@ use crate::eval::{Check, Verdict};
 use crate::policy::Policy;
 use crate::record::RecordError;
 use crate::search::{Request, SearchConfig, Spent, StopReason};
-use crate::types::{Cost, Digest, Effect, NodeId, PathStep, Rung, Seed, Ticket};
+use crate::types::{Cost, Digest, Effect, Miss, MissReason, NodeId, PathStep, Rung, Seed, Ticket};
 
 /// One run: a task, who acts on it, and how far.
 #[derive(Clone)]
@@ -234,8 +234,12 @@ pub struct StepFigures {
     pub actions: u32,
     /// Restores by the rung that reached the state.
     pub restores: BTreeMap<Rung, RestoreFigures>,
-    /// Rungs that did not verify and were followed by another.
-    pub mismatches: u32,
+    /// Rungs that did not lead to a state, by the reason: how often, and how long that took.
+    pub misses: BTreeMap<(Rung, MissReason), RestoreFigures>,
+    /// States that no rung reached again, and why. Nothing more is tried under them.
+    pub lost: BTreeMap<NodeId, String>,
+    /// What environments learned about the order of rungs, in words.
+    pub learned: Vec<String>,
     /// Orders whose action led to a state that was known already.
     pub loops: u32,
     /// Orders whose action was refused.
@@ -258,7 +262,31 @@ pub struct StepFigures {
     pub recorded_calls: u32,
 }
 
-/// Restores by one rung.
+impl StepFigures {
+    /// Counts the rungs that were missed.
+    pub(super) fn count_misses(&mut self, misses: &[Miss]) {
+        for miss in misses {
+            let figures = self.misses.entry((miss.rung, miss.reason)).or_default();
+            figures.count += 1;
+            figures.ms += miss.ms;
+        }
+    }
+
+    /// Rungs that were tried and led to another state.
+    #[must_use]
+    pub fn mismatches(&self) -> u32 {
+        let of = |((_, reason), figures): (&(Rung, MissReason), &RestoreFigures)| {
+            if reason.is_mismatch() {
+                figures.count
+            } else {
+                0
+            }
+        };
+        self.misses.iter().map(of).sum()
+    }
+}
+
+/// Restores (or misses) by one rung.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RestoreFigures {
     /// How many.

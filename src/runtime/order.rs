@@ -12,7 +12,7 @@ use crate::env::{
     ActError, Environment, Fault, ObserveError, OpenError, RestoreError, SnapshotError, World,
 };
 use crate::policy::{Policy, Proposal, ProposeError};
-use crate::types::{Action, Effect, Observation, Rejection, Restored, Seed, Snapshot, Step};
+use crate::types::{Action, Effect, Miss, Observation, Rejection, Restored, Seed, Snapshot, Step};
 
 use super::job::Limits;
 use super::lane::{self, Purpose, Slot};
@@ -60,6 +60,11 @@ pub(super) enum StepEnd {
     },
     Rejected(Rejection),
     Held(Vec<Effect>),
+    /// No way leads back to the state that it starts from.
+    Lost {
+        reason: String,
+        misses: Vec<Miss>,
+    },
     /// It failed for good. `down`: because the environment is not there.
     Failed {
         reason: String,
@@ -75,6 +80,8 @@ struct Fall {
     fault: Fault,
     cancelled: bool,
     down: bool,
+    /// The state cannot be reached again: the ways that were tried.
+    lost: Option<Vec<Miss>>,
 }
 
 macro_rules! falls {
@@ -86,6 +93,7 @@ macro_rules! falls {
                     fault: error.fault(),
                     cancelled: matches!(error, $error::Interrupted(Interrupted::Cancelled)),
                     down: matches!(error, $error::Lost(_) | $error::Interrupted(_)),
+                    lost: None,
                 }
             }
         }
@@ -94,11 +102,32 @@ macro_rules! falls {
 
 falls!(
     OpenError while "open the environment",
-    RestoreError while "restore the state",
     ActError while "act",
     ObserveError while "observe",
     SnapshotError while "take a snapshot",
 );
+
+impl From<RestoreError> for Fall {
+    fn from(error: RestoreError) -> Self {
+        let fault = match &error {
+            // A state that is not there will not be there at the next try.
+            RestoreError::Exhausted { misses } if !misses.iter().any(|m| m.reason.may_pass()) => {
+                Fault::Fatal
+            }
+            _ => error.fault(),
+        };
+        Self {
+            reason: format!("failed to restore the state: {error}"),
+            fault,
+            cancelled: matches!(error, RestoreError::Interrupted(Interrupted::Cancelled)),
+            down: matches!(error, RestoreError::Lost(_) | RestoreError::Interrupted(_)),
+            lost: error.is_lost().then(|| match error {
+                RestoreError::Exhausted { misses } => misses,
+                _ => Vec::new(),
+            }),
+        }
+    }
+}
 
 /// Executes an action in its parent state. A fault of the environment is tried again, on another
 /// lane if this one is lost.
@@ -168,6 +197,12 @@ fn settle(fall: Fall, faults: &mut Vec<String>, retries: u8) -> Option<StepEnd> 
         return Some(StepEnd::Cancelled);
     }
     if fall.fault == Fault::Fatal || faults.len() >= usize::from(retries) {
+        if let Some(misses) = fall.lost {
+            return Some(StepEnd::Lost {
+                reason: fall.reason,
+                misses,
+            });
+        }
         return Some(StepEnd::Failed {
             reason: fall.reason,
             down: fall.down,
@@ -280,6 +315,7 @@ async fn look(
             fault: Fault::Retryable,
             cancelled: false,
             down: false,
+            lost: None,
         });
     }
     Ok((observation, snapshot))

@@ -21,5 +21,5 @@ pub use observation::{Element, ElementState, Observation, Omitted, Tab};
 #[cfg(feature = "tools")]
 pub(crate) use rules::glob;
 pub use rules::{EffectRules, ParsePatternError, RequestClass, RequestPattern, RequestUse};
-pub use state::{Query, Restored, Rung, Snapshot, Step};
+pub use state::{Miss, MissReason, Query, Restored, Rung, Snapshot, Step};
 pub use view::{PathStep, Preference, Sibling, SiblingOutcome, View};

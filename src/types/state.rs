@@ -42,6 +42,8 @@ pub struct Snapshot {
 pub enum Rung {
     /// The state was still live and unused.
     Live,
+    /// The browser went back to the page itself, which its back/forward cache had kept.
+    History,
     /// The last document was loaded again in a fresh context from recorded responses, and the
     /// actions since were repeated without waiting between them. No request reached a server.
     Document,
@@ -60,12 +62,167 @@ pub enum Rung {
 pub struct Restored {
     /// The rung that reached the state.
     pub rung: Rung,
-    /// Rungs that were tried first and did not verify.
-    pub mismatches: u32,
+    /// The rungs before it, in the order in which they were tried or found impossible.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub misses: Vec<Miss>,
+    /// What the environment learned from this restore about the order of rungs, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub learned: Option<String>,
     /// Actions executed on the way.
     pub actions: u32,
-    /// Milliseconds, verification included.
+    /// Milliseconds, verification and missed rungs included.
     pub ms: u64,
+}
+
+impl Restored {
+    /// A restore whose first rung succeeded.
+    #[must_use]
+    pub fn by(rung: Rung, actions: u32, ms: u64) -> Self {
+        Self {
+            rung,
+            misses: Vec::new(),
+            learned: None,
+            actions,
+            ms,
+        }
+    }
+}
+
+/// A rung that did not lead to the state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Miss {
+    /// The rung.
+    pub rung: Rung,
+    /// Why.
+    pub reason: MissReason,
+    /// More about it, in words: the request, the action, the difference.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+    /// Milliseconds it took; 0 if it was not tried at all.
+    pub ms: u64,
+}
+
+impl std::fmt::Display for Miss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.rung.word(), self.reason.phrase())?;
+        if !self.detail.is_empty() {
+            write!(f, " ({})", self.detail)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a rung did not lead to a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissReason {
+    /// It ended in another state: the digests differ.
+    OtherState,
+    /// An action of the path could not be repeated.
+    StepRefused,
+    /// A repeated action wrote, which it had not done before.
+    NewWrite,
+    /// A request was made that has no recorded response.
+    NotRecorded,
+    /// A response was too large to be kept.
+    TooLarge,
+    /// A response had no end.
+    Stream,
+    /// The document talks to its server by `WebSocket`, which cannot be answered from a record.
+    Socket,
+    /// The lane's record of responses was full.
+    RecordFull,
+    /// What was kept of the state had to make room for other states.
+    Evicted,
+    /// Several tabs were open.
+    SeveralTabs,
+    /// The page is no recorded document (`about:blank`, a page that the browser made).
+    NoDocument,
+    /// A server was written to since, and cannot be put back.
+    ServerMoved,
+    /// Putting the server back failed.
+    ServerFailed,
+    /// The browser had not kept the page.
+    NotCached,
+    /// The server did not answer, or not with a page.
+    Unreachable,
+    /// The path wrote to a server that cannot be put back, so it cannot be walked again.
+    Unrepeatable,
+    /// The environment failed under the attempt.
+    Environment,
+}
+
+impl MissReason {
+    /// Whether the rung was tried and led elsewhere: a mismatch, as opposed to a rung that could
+    /// not be taken.
+    #[must_use]
+    pub fn is_mismatch(self) -> bool {
+        match self {
+            Self::OtherState | Self::StepRefused | Self::NewWrite | Self::NotRecorded => true,
+            Self::TooLarge
+            | Self::Stream
+            | Self::Socket
+            | Self::RecordFull
+            | Self::Evicted
+            | Self::SeveralTabs
+            | Self::NoDocument
+            | Self::ServerMoved
+            | Self::ServerFailed
+            | Self::NotCached
+            | Self::Unreachable
+            | Self::Unrepeatable
+            | Self::Environment => false,
+        }
+    }
+
+    /// Whether trying again may help: the fault was the environment's, not the state's.
+    #[must_use]
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::ServerFailed | Self::Unreachable | Self::Environment
+        )
+    }
+
+    /// The reason as a clause.
+    #[must_use]
+    pub fn phrase(self) -> &'static str {
+        match self {
+            Self::OtherState => "it ended in another state",
+            Self::StepRefused => "an action could not be repeated",
+            Self::NewWrite => "a repeated action wrote, which it had not before",
+            Self::NotRecorded => "a request has no recorded response",
+            Self::TooLarge => "a response was too large to keep",
+            Self::Stream => "a response has no end",
+            Self::Socket => "the page talks by WebSocket",
+            Self::RecordFull => "the record of responses is full",
+            Self::Evicted => "what was kept made room for other states",
+            Self::SeveralTabs => "several tabs were open",
+            Self::NoDocument => "its document was not recorded",
+            Self::ServerMoved => "the server was written to since",
+            Self::ServerFailed => "the server could not be put back",
+            Self::NotCached => "the browser had not kept the page",
+            Self::Unreachable => "the server did not answer",
+            Self::Unrepeatable => "the path wrote and cannot be walked again",
+            Self::Environment => "the environment failed",
+        }
+    }
+}
+
+impl Rung {
+    /// The rung in a word or two.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::History => "history",
+            Self::Document => "document",
+            Self::DocumentSettled => "document, settled",
+            Self::Replay => "replay",
+            Self::Undo => "undo",
+            Self::Copy => "copy",
+        }
+    }
 }
 
 /// A question an evaluator asks of the final state. Never available to policies or critics.

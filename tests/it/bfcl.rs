@@ -188,7 +188,7 @@ async fn what_was_taken_back_leaves_nothing() {
                     act(env.as_mut(), action).await.ok();
                 }
                 let back = env.restore(&here, &cx).await.unwrap();
-                assert_eq!(back.mismatches, 0);
+                assert_eq!(back.misses, []);
             }
             for action in rest {
                 act(env.as_mut(), action).await.ok();

@@ -9,7 +9,8 @@ use branchline::env::browser::{BrowserConfig, BrowserWorld, DialogPolicy};
 use branchline::env::episode::Episode;
 use branchline::env::{ActError, Environment, RestoreError, World};
 use branchline::types::{
-    Action, EffectKind, NoticeKind, Observation, Query, Rung, Seed, Step, Writes,
+    Action, EffectKind, Miss, MissReason, NoticeKind, Observation, Query, Restored, Rung, Seed,
+    Step, Writes,
 };
 use serde_json::{Value, json};
 
@@ -75,6 +76,14 @@ impl Bench {
 
     async fn text(&mut self) -> String {
         self.observe().await.text
+    }
+}
+
+/// The ways that were tried, where none led back.
+fn lost(restored: Result<Restored, RestoreError>) -> Vec<Miss> {
+    match restored {
+        Err(RestoreError::Exhausted { misses }) => misses,
+        other => panic!("expected no way back, got {other:?}"),
     }
 }
 
@@ -517,8 +526,8 @@ async fn browser_puts_the_server_back_with_the_page() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn browser_never_takes_another_state_for_the_one_it_saved() {
-    // A write was sent, and nobody can say what it did to the server: the recorded responses are
-    // not enough then, the path is walked again.
+    // A write was sent after the state was left, and nobody can say what it did to the server: the
+    // recorded responses are not enough then, the path is walked again.
     let page =
         format!("{COUNTER}<button onclick=\"fetch('/touch', {{method: 'POST'}})\">Touch</button>");
     let mut b = open(&[("/", &page), ("/next", "<title>Next</title>here")]).await;
@@ -529,8 +538,16 @@ async fn browser_never_takes_another_state_for_the_one_it_saved() {
     b.pages
         .add("/next", Answer::html("<title>Next</title>changed"));
     b.act("back", json!({})).await;
-    let error = b.env.restore(&next, &b.cx).await.unwrap_err();
-    assert!(matches!(error, RestoreError::Diverged { .. }), "{error}");
+    b.click("Touch").await;
+    let misses = lost(b.env.restore(&next, &b.cx).await);
+    let way = |miss: &Miss| (miss.rung, miss.reason);
+    assert_eq!(
+        misses.iter().map(way).collect::<Vec<_>>(),
+        [
+            (Rung::Document, MissReason::ServerMoved),
+            (Rung::Replay, MissReason::OtherState)
+        ]
+    );
     let touch = "<title>Counter</title><button onclick=\"fetch('/touch', {method: 'POST'})\">Touch</button>";
     b.pages.add("/", Answer::html(touch));
     let error = b.env.restore(&next, &b.cx).await.unwrap_err();
@@ -553,8 +570,19 @@ async fn browser_will_not_replay_a_write_it_cannot_undo() {
     b.observe().await;
     let bought = b.env.snapshot(&b.cx).await.unwrap();
     b.act("goto", json!({"url": "/"})).await;
-    let error = b.env.restore(&bought, &b.cx).await.unwrap_err();
-    assert!(matches!(error, RestoreError::Unrestorable(_)), "{error}");
+    let again = b.env.restore(&bought, &b.cx).await.unwrap();
+    assert_eq!(again.rung, Rung::Document, "nothing was written since");
+    b.act("goto", json!({"url": "/"})).await;
+    b.click("Buy").await;
+    let misses = lost(b.env.restore(&bought, &b.cx).await);
+    let way = |miss: &Miss| (miss.rung, miss.reason);
+    assert_eq!(
+        misses.iter().map(way).collect::<Vec<_>>(),
+        [
+            (Rung::Document, MissReason::ServerMoved),
+            (Rung::Replay, MissReason::Unrepeatable)
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

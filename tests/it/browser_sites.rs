@@ -297,7 +297,7 @@ async fn browser_a_state_whose_server_was_not_saved_is_not_come_back_to() {
         assert_eq!(lane.back(&unsaved).await, Rung::Live, "it is there");
         lane.pin("later").await;
         let error = lane.env.restore(&unsaved, &lane.cx).await.unwrap_err();
-        assert!(matches!(error, RestoreError::Unrestorable(_)), "{error:?}");
+        assert!(matches!(error, RestoreError::Exhausted { .. }), "{error:?}");
         assert!(error.to_string().contains(reason), "{error}");
         lane.back(&start).await;
         assert_eq!(board.notes(), [""; 0]);
@@ -333,7 +333,7 @@ async fn browser_a_restore_that_fails_ends_there_with_the_hooks_words() {
     let start = lane.mark().await;
     lane.pin("one").await;
     let error = lane.env.restore(&start, &lane.cx).await.unwrap_err();
-    assert!(matches!(error, RestoreError::Unrestorable(_)), "{error:?}");
+    assert!(matches!(error, RestoreError::Exhausted { .. }), "{error:?}");
     let text = error.to_string();
     assert!(
         text.contains("404") && text.contains("no such state"),

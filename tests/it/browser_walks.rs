@@ -120,7 +120,7 @@ struct Recorded {
 #[derive(Default)]
 struct Tally {
     rungs: BTreeMap<Rung, (u32, u64)>,
-    mismatches: u32,
+    misses: usize,
     walked: u32,
 }
 
@@ -128,7 +128,7 @@ impl Tally {
     fn restored(&mut self, restored: &Restored) {
         let rung = self.rungs.entry(restored.rung).or_default();
         *rung = (rung.0 + 1, rung.1 + restored.ms);
-        self.mismatches += restored.mismatches;
+        self.misses += restored.misses.len();
     }
 
     #[expect(clippy::print_stderr, reason = "the figures, for those who look")]
@@ -137,8 +137,8 @@ impl Tally {
             format!("{rung:?} {count} ({} ms each)", ms / u64::from(*count))
         });
         let rungs = rungs.collect::<Vec<_>>().join(", ");
-        let (walked, mismatches) = (self.walked, self.mismatches);
-        eprintln!("{what}: {walked} actions; restores: {rungs}; {mismatches} mismatches");
+        let (walked, misses) = (self.walked, self.misses);
+        eprintln!("{what}: {walked} actions; restores: {rungs}; {misses} rungs missed");
     }
 }
 

@@ -15,8 +15,8 @@ use branchline::search::{
     Compared, Outcome, Proposed, Request, Scored, Start, Stepped, StopReason,
 };
 use branchline::types::{
-    Action, Candidate, Cost, Digest, EdgeId, Effect, EffectKind, MicroUsd, NodeId, Preference,
-    Rejection, Restored, Rung, Seed, Snapshot, Step, Ticket, UnitF32,
+    Action, Candidate, Cost, Digest, EdgeId, Effect, EffectKind, MicroUsd, Miss, MissReason,
+    NodeId, Preference, Rejection, Restored, Rung, Seed, Snapshot, Step, Ticket, UnitF32,
 };
 use proptest::prelude::*;
 use serde_json::json;
@@ -164,13 +164,20 @@ fn every_kind() -> Vec<EventKind> {
                 url: None,
                 restored: Some(Restored {
                     rung: Rung::Replay,
-                    mismatches: 1,
+                    misses: vec![Miss {
+                        rung: Rung::Document,
+                        reason: MissReason::NotRecorded,
+                        detail: "GET /x".to_owned(),
+                        ms: 3,
+                    }],
+                    learned: None,
                     actions: 2,
                     ms: 3,
                 }),
                 observation: Some(digest),
                 screenshot: None,
                 snapshot: Some(snapshot),
+                missed: Vec::new(),
                 faults: vec!["died".to_owned()],
                 source: Some(digest),
             })),
@@ -186,6 +193,21 @@ fn every_kind() -> Vec<EventKind> {
                 cost,
             }),
             Detail::Dropped,
+        ),
+        told(
+            Outcome::Stepped(Stepped::Lost {
+                reason: "no way leads back".to_owned(),
+                cost,
+            }),
+            Detail::Step(Box::new(StepDetail {
+                missed: vec![Miss {
+                    rung: Rung::Replay,
+                    reason: MissReason::OtherState,
+                    detail: String::new(),
+                    ms: 900,
+                }],
+                ..StepDetail::default()
+            })),
         ),
         told(
             Outcome::Scored(Scored { value: None, cost }),

@@ -6,23 +6,21 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use base64::Engine as _;
-use chromiumoxide_cdp::cdp::browser_protocol::network::Cookie;
 use chromiumoxide_cdp::cdp::browser_protocol::page::{
-    AddScriptToEvaluateOnNewDocumentParams, CaptureScreenshotFormat, CaptureScreenshotParams,
-    RemoveScriptToEvaluateOnNewDocumentParams, ScriptIdentifier,
+    CaptureScreenshotFormat, CaptureScreenshotParams,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use super::act::Refusal;
 use super::archive::Archive;
 use super::connection::CdpError;
-use super::lane::{Lane, LaneSetup, Traffic};
+use super::kept::{Entered, Lineage};
+use super::lane::{Lane, LaneSetup};
 use super::launch::Chromium;
-use super::netlog::NetLog;
 use super::observe::{Found, FrameAddress, Page};
+use super::restore::Left;
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use super::volatile::{self, Learned};
 use super::world::Shared;
@@ -31,11 +29,11 @@ use crate::env::page::actions::{self, Verb};
 use crate::env::page::writes::Permits;
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
-    SiteError, SiteInstance, SiteState, SnapshotError,
+    SiteError, SiteInstance, SnapshotError,
 };
 use crate::types::{
     Action, ActionSpec, Digest, Effect, Notice, NoticeKind, Observation, Query, Rejection,
-    Restored, Rung, Seed, Snapshot, Step, Writes,
+    Restored, Seed, Snapshot, Step,
 };
 
 /// How long a page's own episode may take to become ready.
@@ -45,10 +43,10 @@ const JPEG_QUALITY: i64 = 60;
 
 /// A tab (and its siblings) of one browser context, at one state.
 pub struct Browser {
-    world: Arc<Shared>,
-    chromium: Arc<Chromium>,
-    instance: Box<dyn SiteInstance>,
-    seed: Seed,
+    pub(super) world: Arc<Shared>,
+    pub(super) chromium: Arc<Chromium>,
+    pub(super) instance: Box<dyn SiteInstance>,
+    pub(super) seed: Seed,
     specs: Vec<ActionSpec>,
     goal: Option<String>,
     pub(super) lane: Lane,
@@ -59,96 +57,64 @@ pub struct Browser {
     pub(super) table: HashMap<u32, Found>,
     /// Role and name of every reference ever given out in this lane.
     pub(super) seen: HashMap<u32, (String, String)>,
-    next: u32,
-    path: Vec<Trodden>,
-    answer: Option<String>,
-    terminal: bool,
-    pending: Vec<Notice>,
+    pub(super) next: u32,
+    pub(super) path: Vec<Trodden>,
+    pub(super) answer: Option<String>,
+    pub(super) terminal: bool,
+    pub(super) pending: Vec<Notice>,
     /// The document that the page is in.
-    document: Entered,
+    pub(super) document: Entered,
     /// What was last observed, until the next action: what a snapshot is of.
     observed: Option<Observed>,
     /// A lane that is ready for the next restore.
-    warm: Option<JoinHandle<Result<Lane, CdpError>>>,
+    pub(super) warm: Option<JoinHandle<Result<Lane, CdpError>>>,
     /// Whether an action was carried out for good: what it sent stays.
     committed: bool,
     /// The id of the live state; `None` while it is unknown (an action is under way or was cut).
-    at: Option<u64>,
+    pub(super) at: Option<u64>,
     /// The writes that the next action may send.
     permits: Option<Permits>,
     /// Whether a write was held since the last restore: scripts were told what is not true.
-    held: bool,
+    pub(super) held: bool,
+    /// States that were left for another document, in the order of the tab's history.
+    pub(super) left: Vec<Left>,
+    /// Whose writes move the server under this lane.
+    pub(super) lineage: Lineage,
+    /// How many of these the live state has seen.
+    pub(super) writes: u64,
 }
 
 /// An action that was carried out, with what replaying it needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Trodden {
-    action: Action,
+pub(super) struct Trodden {
+    pub(super) action: Action,
     /// Role and name of its target: a replay that finds another element there stops.
-    target: Option<(String, String)>,
+    pub(super) target: Option<(String, String)>,
     /// Whether it sent a write.
-    wrote: bool,
+    pub(super) wrote: bool,
 }
 
 /// The data of a [`Snapshot`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Saved {
-    state: u64,
-    url: String,
-    next: u32,
+pub(super) struct Saved {
+    pub(super) state: u64,
+    pub(super) url: String,
+    pub(super) next: u32,
     /// References of the interactive elements, in document order.
-    refs: Vec<u32>,
-    path: Vec<Trodden>,
-}
-
-/// The document that a page is in.
-#[derive(Debug, Clone, Default)]
-struct Entered {
-    loader: String,
-    /// How many actions of the path came before it.
-    before: usize,
-    /// The first reference that was free when it was entered.
-    first: u32,
-    /// The storage it found, where a restore put it there.
-    storage: Option<Value>,
+    pub(super) refs: Vec<u32>,
+    pub(super) path: Vec<Trodden>,
 }
 
 /// A reading of the page, as a snapshot needs it.
 #[derive(Debug, Clone)]
-struct Observed {
+pub(super) struct Observed {
     digest: Digest,
-    url: String,
+    pub(super) url: String,
     next: u32,
     refs: Vec<u32>,
-}
-
-/// What restoring a state from its last document needs. Kept beside the state, not in the log: it
-/// serves this run only.
-pub(super) struct Kept {
-    /// The lane's responses until here.
-    log: NetLog,
-    /// URL of the document, by logical origin.
-    url: String,
-    document: Entered,
-    cookies: Vec<Cookie>,
-    server: Server,
-}
-
-/// What is known of the server in a state.
-enum Server {
-    /// The site does not save its server.
-    Unsaved,
-    Saved(SiteState),
-    /// It should have been saved and was not: the state cannot be restored.
-    Failed(String),
-}
-
-/// How a restore from the last document ended.
-enum FromDocument {
-    /// There, after so many actions.
-    Reached(u32),
-    /// Somewhere else, or nowhere.
-    Missed(String),
+    /// The reference that has the keyboard.
+    pub(super) focus: Option<u32>,
+    pub(super) scroll: [i64; 2],
 }
 
 /// What every verb's error is made from.
@@ -216,6 +182,7 @@ impl Browser {
         };
         let setup = Arc::new(setup);
         let lane = Lane::create(chromium.connection(), setup, cx).await?;
+        let lineage = world.lineage(instance.origin());
         let mut browser = Self {
             world,
             chromium,
@@ -240,6 +207,9 @@ impl Browser {
             at: None,
             permits: None,
             held: false,
+            left: Vec::new(),
+            lineage,
+            writes: 0,
         };
         browser.start(cx).await?;
         browser.note_strays("while the start page loaded");
@@ -294,7 +264,7 @@ impl Browser {
     }
 
     /// Loads the start page and, where the page has one, begins its episode.
-    async fn start(&mut self, cx: &Cx) -> Result<(), OpenError> {
+    pub(super) async fn start(&mut self, cx: &Cx) -> Result<(), OpenError> {
         let path = self.world.start_path.as_str();
         let setup = Arc::clone(&self.lane.setup);
         let url = if path.starts_with("http://") || path.starts_with("https://") {
@@ -332,7 +302,7 @@ impl Browser {
     }
 
     /// Begins the page's own episode, where it has one.
-    async fn begin_episode(&mut self, cx: &Cx) -> Result<(), OpenError> {
+    pub(super) async fn begin_episode(&mut self, cx: &Cx) -> Result<(), OpenError> {
         let world = Arc::clone(&self.world);
         let Some(episode) = &world.episode else {
             return Ok(());
@@ -376,10 +346,11 @@ impl Browser {
             .await
     }
 
-    /// Notes the document that the page is in now, if it is another one than before.
-    fn enter_document(&mut self) {
+    /// Notes the document that the page is in now. Whether it is another one than before.
+    fn enter_document(&mut self) -> bool {
         let loader = self.lane.lock().document.as_ref().map(|d| d.loader.clone());
-        if let Some(loader) = loader.filter(|loader| *loader != self.document.loader) {
+        let other = loader.filter(|loader| *loader != self.document.loader);
+        if let Some(loader) = other {
             let (before, first) = (self.path.len(), self.next);
             self.document = Entered {
                 loader,
@@ -387,11 +358,13 @@ impl Browser {
                 first,
                 storage: None,
             };
+            return true;
         }
+        false
     }
 
     /// Settles; a page that does not come to rest is reported, not waited for.
-    async fn settle(&mut self, cx: &Cx) -> Result<(), ScriptError> {
+    pub(super) async fn settle(&mut self, cx: &Cx) -> Result<(), ScriptError> {
         let max = self.world.config.settle;
         if !self.lane.settle(&self.world.token, max, cx).await? {
             self.pending.push(Notice {
@@ -469,7 +442,7 @@ impl Browser {
     }
 
     /// One action: carried out, settled, kept on the path. `Err` is the environment's fault.
-    async fn step(
+    pub(super) async fn step(
         &mut self,
         verb: &Verb,
         action: &Action,
@@ -513,8 +486,9 @@ impl Browser {
         let (caused, unasked) = self.lane.lock().ledger.take();
         let wrote = caused.wrote();
         if wrote {
-            self.world.sent_write();
+            self.lineage.wrote();
         }
+        self.writes = self.lineage.writes();
         if caused.held {
             self.held = true;
             let effects = caused.writes();
@@ -539,7 +513,11 @@ impl Browser {
             target,
             wrote,
         });
-        self.enter_document();
+        if self.enter_document()
+            && let Some(state) = before
+        {
+            self.leave(state, cx).await?;
+        }
         let mut notices = done.notices;
         notices.extend(self.lane.lock().notices.clone());
         Ok(Step::Done {
@@ -553,7 +531,8 @@ impl Browser {
     fn note_strays(&mut self, when: &str) {
         let (caused, _) = self.lane.lock().ledger.take();
         if caused.wrote() {
-            self.world.sent_write();
+            self.lineage.wrote();
+            self.writes = self.lineage.writes();
             if let Some(last) = self.path.last_mut() {
                 last.wrote = true;
             }
@@ -584,17 +563,6 @@ impl Browser {
         Ok(())
     }
 
-    fn saved(snapshot: &Snapshot) -> Result<Saved, String> {
-        serde_json::from_value(snapshot.data.clone())
-            .map_err(|error| format!("the snapshot is of another kind of environment ({error})"))
-    }
-
-    /// Rung 1: the state is live. Reading it again is the proof.
-    async fn restore_live(&mut self, to: &Snapshot, cx: &Cx) -> Result<bool, ScriptError> {
-        let page = self.read(cx).await?;
-        Ok(page.digest(self.answer.as_deref()) == to.digest)
-    }
-
     fn reading(&self, page: &Page) -> Observed {
         let numbers = page.found.iter().map(|found| found.number);
         Observed {
@@ -602,369 +570,9 @@ impl Browser {
             url: page.url.clone(),
             next: page.next,
             refs: numbers.filter(|number| *number > 0).collect(),
+            focus: page.focus(),
+            scroll: page.scrolled(),
         }
-    }
-
-    /// Keeps what a restore from this document needs. Nothing is kept of a state with several tabs,
-    /// or whose document is not in the log: such a state is restored by replay.
-    async fn keep(&mut self, state: u64, cx: &Cx) -> Result<(), SnapshotError> {
-        if self.world.kept(state).is_some() {
-            return Ok(());
-        }
-        let (log, document) = {
-            let lane = self.lane.lock();
-            let document = lane.document.clone().filter(|_| lane.tabs.len() == 1);
-            let Some(document) = document else {
-                return Ok(());
-            };
-            if lane.log.position(&document.loader).is_none() {
-                return Ok(());
-            }
-            (lane.log.clone(), document)
-        };
-        let mut entered = self.document.clone();
-        if entered.storage.is_none() {
-            let script = format!("(window['{}'] || {{}}).storage || null", self.world.token);
-            let found = self
-                .lane
-                .evaluate(&document.session, None, script, SCRIPT_LIMIT, cx);
-            entered.storage = Some(found.await?);
-        }
-        let server = self.save_server(cx).await?;
-        let kept = Kept {
-            log,
-            url: self.lane.setup.logical(&document.url),
-            document: entered,
-            cookies: self.lane.cookies(cx).await?,
-            server,
-        };
-        self.world.keep(state, kept);
-        Ok(())
-    }
-
-    /// Saves the server's state. A failure is kept with the state, not made the snapshot's: what was
-    /// reached is there all the same, it only cannot be come back to.
-    async fn save_server(&self, cx: &Cx) -> Result<Server, SnapshotError> {
-        match self.instance.save(cx).await {
-            Ok(Some(state)) => Ok(Server::Saved(state)),
-            Ok(None) => Ok(Server::Unsaved),
-            Err(SiteError::Interrupted(why)) => Err(why.into()),
-            Err(error) => {
-                tracing::warn!(%error, "a state cannot be come back to");
-                Ok(Server::Failed(error.to_string()))
-            }
-        }
-    }
-
-    /// Puts the server into the state that was saved. Where that fails nothing is known of it: no
-    /// other rung can do better.
-    async fn load_server(&self, server: &SiteState, cx: &Cx) -> Result<(), RestoreError> {
-        match self.instance.load(server, cx).await {
-            Ok(()) => Ok(()),
-            Err(SiteError::Interrupted(why)) => Err(why.into()),
-            Err(error) => Err(RestoreError::Unrestorable(error.to_string())),
-        }
-    }
-
-    /// A fresh lane: the warm one, if it is ready.
-    async fn fresh_lane(&mut self, cx: &Cx) -> Result<Lane, CdpError> {
-        self.held = false;
-        if let Some(warm) = self.warm.take()
-            && let Ok(Ok(lane)) = warm.await
-            && lane.alive().is_ok()
-        {
-            return Ok(lane);
-        }
-        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
-        Lane::create(self.chromium.connection(), setup, cx).await
-    }
-
-    /// Prepares the lane of the next restore while others work.
-    fn warm_up(&mut self, cx: &Cx) {
-        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
-        let connection = self.chromium.connection().clone();
-        // Its own context: this call's deadline is not the lane's.
-        let cx = Cx::new(cx.token().clone());
-        self.warm = Some(tokio::spawn(async move {
-            Lane::create(&connection, setup, &cx).await
-        }));
-    }
-
-    /// Whether no server has moved since the state, or it can be put back.
-    fn server_can_follow(&self, kept: &Kept) -> bool {
-        matches!(kept.server, Server::Saved(_))
-            || self.world.writes == Writes::Hold
-            || !self.world.has_written()
-    }
-
-    /// The document rungs: loads the state's document again in a fresh context, every request
-    /// answered from the log, and repeats the actions since, with or without waiting between them.
-    async fn restore_document(
-        &mut self,
-        to: &Snapshot,
-        saved: &Saved,
-        kept: &Kept,
-        settle_each: bool,
-        cx: &Cx,
-    ) -> Result<FromDocument, RestoreError> {
-        self.at = None;
-        let Some(from) = kept.log.position(&kept.document.loader) else {
-            return Ok(FromDocument::Missed(
-                "its document is not in the log".to_owned(),
-            ));
-        };
-        if let Server::Saved(server) = &kept.server {
-            self.load_server(server, cx).await?;
-        }
-        self.lane = self.fresh_lane(cx).await?;
-        self.lane.set_cookies(&kept.cookies, cx).await?;
-        self.lane.lock().traffic = Traffic::Replay {
-            log: kept.log.clone(),
-            from,
-            used: Vec::new(),
-            missed: None,
-        };
-        self.path = saved.path[..kept.document.before.min(saved.path.len())].to_vec();
-        self.document = kept.document.clone();
-        self.next = kept.document.first;
-        (self.answer, self.terminal) = (None, false);
-        self.pending.clear();
-
-        let seeded = self.seed_storage(kept, cx).await?;
-        match self.navigate(&self.lane.setup.real(&kept.url), cx).await {
-            Ok(()) => {}
-            Err(Refusal::Rejected(rejection)) => return Ok(FromDocument::Missed(rejection.reason)),
-            Err(Refusal::Script(error)) => return Err(error.into()),
-        }
-        self.settle(cx).await?;
-        if let Some(script) = seeded {
-            let session = self.lane.session()?;
-            let remove = RemoveScriptToEvaluateOnNewDocumentParams::new(script);
-            self.lane
-                .connection
-                .call(Some(&session), remove, cx)
-                .await?;
-        }
-        if kept.document.before == 0
-            && let Err(error) = self.begin_episode(cx).await
-        {
-            return Ok(FromDocument::Missed(error.to_string()));
-        }
-        let mut page = self.read(cx).await?;
-        let steps = &saved.path[self.path.len()..];
-        for step in steps {
-            if !settle_each && self.rebased(step).is_err() {
-                // What an earlier action brings about is not there yet.
-                self.settle(cx).await?;
-                self.read(cx).await?;
-            }
-            if let Err(reason) = self.repeat(step, settle_each, cx).await? {
-                return Ok(FromDocument::Missed(reason));
-            }
-            page = self.read(cx).await?;
-        }
-        if !steps.is_empty() && !settle_each {
-            self.settle(cx).await?;
-            page = self.read(cx).await?;
-        }
-        let missed = match &self.lane.lock().traffic {
-            Traffic::Replay { missed, .. } => missed.clone(),
-            Traffic::Record => None,
-        };
-        if let Some(request) = missed {
-            return Ok(FromDocument::Missed(format!(
-                "no recorded response to {request}"
-            )));
-        }
-        if page.digest(self.answer.as_deref()) != to.digest {
-            return Ok(FromDocument::Missed("it shows another state".to_owned()));
-        }
-        self.go_live(saved, kept, cx).await?;
-        Ok(FromDocument::Reached(
-            u32::try_from(steps.len()).unwrap_or(u32::MAX),
-        ))
-    }
-
-    /// Puts the document's storage in place before its first script.
-    async fn seed_storage(
-        &self,
-        kept: &Kept,
-        cx: &Cx,
-    ) -> Result<Option<ScriptIdentifier>, CdpError> {
-        let Some(storage) = kept.document.storage.as_ref().filter(|s| s.is_object()) else {
-            return Ok(None);
-        };
-        let empty = |part: &str| {
-            storage[part]
-                .as_object()
-                .is_none_or(serde_json::Map::is_empty)
-        };
-        if empty("local") && empty("session") {
-            return Ok(None);
-        }
-        let source = format!(
-            "if (window === top) {{ const kept = {storage}; try {{
-                for (const k in kept.local) localStorage.setItem(k, kept.local[k]);
-                for (const k in kept.session) sessionStorage.setItem(k, kept.session[k]);
-            }} catch {{}} }}"
-        );
-        let session = self.lane.session()?;
-        let params = AddScriptToEvaluateOnNewDocumentParams::new(source);
-        let added = self
-            .lane
-            .connection
-            .call(Some(&session), params, cx)
-            .await?;
-        Ok(Some(added.identifier))
-    }
-
-    /// The restored page goes on with the real network, as the state it stands for.
-    async fn go_live(&mut self, saved: &Saved, kept: &Kept, cx: &Cx) -> Result<(), ScriptError> {
-        self.lane.set_cookies(&kept.cookies, cx).await?;
-        {
-            let mut lane = self.lane.lock();
-            lane.traffic = Traffic::Record;
-            lane.log = kept.log.clone();
-            // The log knows the document by the loader it had when it was recorded.
-            if let Some(document) = &mut lane.document {
-                document.loader.clone_from(&kept.document.loader);
-            }
-        }
-        self.document = kept.document.clone();
-        self.path.clone_from(&saved.path);
-        self.rebind(saved, cx).await
-    }
-
-    /// Last rung: a fresh context, the server put back, the path walked again.
-    async fn replay(&mut self, to: &Snapshot, saved: &Saved, cx: &Cx) -> Result<u32, RestoreError> {
-        self.at = None;
-        if saved.path.iter().any(|step| step.wrote)
-            && !self.instance.resets()
-            && self.world.writes != Writes::Session
-        {
-            return Err(RestoreError::Unrestorable(
-                "its path wrote to a server that cannot be put back (set `writes = \"session\"` \
-                 if the server keeps this state per session)"
-                    .to_owned(),
-            ));
-        }
-        if self.instance.resets() {
-            self.instance.reset(cx).await.map_err(|error| match error {
-                SiteError::Interrupted(why) => RestoreError::Interrupted(why),
-                error => RestoreError::Unrestorable(error.to_string()),
-            })?;
-        }
-        self.lane = self.fresh_lane(cx).await?;
-        self.path.clear();
-        self.document = Entered::default();
-        self.next = 1;
-        (self.answer, self.terminal) = (None, false);
-        self.pending.clear();
-        self.start(cx).await.map_err(|error| match error {
-            OpenError::Interrupted(why) => RestoreError::Interrupted(why),
-            OpenError::Lost(what) => RestoreError::Lost(what),
-            other => RestoreError::Other(other.to_string()),
-        })?;
-        let mut page = self.read(cx).await?;
-        for (index, step) in saved.path.iter().enumerate() {
-            let diverged = |got, detail: String| RestoreError::Diverged {
-                want: to.digest,
-                got,
-                detail: format!("replaying step {} `{}`: {detail}", index + 1, step.action),
-            };
-            let here = page.digest(None);
-            if let Err(detail) = self.repeat(step, true, cx).await? {
-                return Err(diverged(here, detail));
-            }
-            page = self.read(cx).await?;
-        }
-        let got = page.digest(self.answer.as_deref());
-        if got != to.digest {
-            let detail = format!("after the replay the page is at {}", page.url);
-            return Err(RestoreError::Diverged {
-                want: to.digest,
-                got,
-                detail,
-            });
-        }
-        self.rebind(saved, cx).await?;
-        Ok(u32::try_from(saved.path.len()).unwrap_or(u32::MAX))
-    }
-
-    /// Carries a step of a path out once more; the inner error says why it is not the same step.
-    async fn repeat(
-        &mut self,
-        step: &Trodden,
-        settle: bool,
-        cx: &Cx,
-    ) -> Result<Result<(), String>, ScriptError> {
-        let action = match self.rebased(step) {
-            Ok(action) => action,
-            Err(reason) => return Ok(Err(reason)),
-        };
-        let verb = match actions::parse(&action) {
-            Ok(verb) => verb,
-            Err(rejection) => return Ok(Err(rejection.to_string())),
-        };
-        Ok(match self.step(&verb, &action, settle, cx).await? {
-            Step::Done { .. } => Ok(()),
-            Step::Rejected(rejection) => Err(rejection.to_string()),
-            Step::Held { .. } => Err("it wrote, which it did not before".to_owned()),
-        })
-    }
-
-    /// The action of a replayed step, on the reference its target has now.
-    fn rebased(&self, step: &Trodden) -> Result<Action, String> {
-        let Some((role, name)) = &step.target else {
-            return Ok(step.action.clone());
-        };
-        let is = |found: &Found| found.element.role == *role && found.element.name == *name;
-        let old = step.action.target().and_then(|r| r.parse::<u32>().ok());
-        if old
-            .and_then(|number| self.table.get(&number))
-            .is_some_and(is)
-        {
-            return Ok(step.action.clone());
-        }
-        let mut same = self.table.values().filter(|found| is(found));
-        match (same.next(), same.next()) {
-            (Some(found), None) => {
-                let mut action = step.action.clone();
-                action
-                    .arguments
-                    .insert("ref".to_owned(), Value::String(found.number.to_string()));
-                Ok(action)
-            }
-            (Some(_), Some(_)) => Err(format!("there are several {role} \"{name}\" now")),
-            (None, _) => Err(format!("there is no {role} \"{name}\" now")),
-        }
-    }
-
-    /// Equal digests mean equal items in equal order: they take the references they had.
-    async fn rebind(&mut self, saved: &Saved, cx: &Cx) -> Result<(), ScriptError> {
-        let live = self.items.iter_mut().filter(|found| found.number > 0);
-        let mut pairs: Vec<Vec<(u32, u32)>> = vec![Vec::new(); self.frames.len()];
-        for (found, number) in live.zip(&saved.refs) {
-            pairs[found.address].push((found.number, *number));
-            found.number = *number;
-            found.element.r#ref = number.to_string();
-        }
-        for (address, pairs) in self.frames.iter().zip(pairs) {
-            if pairs.iter().any(|(from, to)| from != to) {
-                let list = serde_json::to_string(&pairs).expect("numbers are JSON");
-                self.lane
-                    .in_frame(address, &format!("rebind({list})"), cx)
-                    .await?;
-            }
-        }
-        self.next = saved.next.max(self.next);
-        self.table = self
-            .items
-            .iter()
-            .filter(|found| found.number > 0)
-            .map(|found| (found.number, found.clone()))
-            .collect();
-        Ok(())
     }
 }
 
@@ -1047,6 +655,7 @@ impl Environment for Browser {
             self.reading(&page)
         };
         let state = *self.at.get_or_insert_with(|| self.world.next_state());
+        self.keep(state, &seen, cx).await?;
         let saved = Saved {
             state,
             url: seen.url,
@@ -1054,7 +663,6 @@ impl Environment for Browser {
             refs: seen.refs,
             path: self.path.clone(),
         };
-        self.keep(state, cx).await?;
         let data =
             serde_json::to_value(saved).map_err(|error| SnapshotError::Other(error.to_string()))?;
         Ok(Snapshot {
@@ -1064,68 +672,7 @@ impl Environment for Browser {
     }
 
     async fn restore(&mut self, to: &Snapshot, cx: &Cx) -> Result<Restored, RestoreError> {
-        let begun = Instant::now();
-        let saved = Self::saved(to).map_err(RestoreError::Unrestorable)?;
-        let ms = |begun: Instant| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut mismatches = 0;
-        if self.at == Some(saved.state) {
-            if self.restore_live(to, cx).await? {
-                return Ok(Restored {
-                    rung: Rung::Live,
-                    mismatches,
-                    actions: 0,
-                    ms: ms(begun),
-                });
-            }
-            mismatches += 1;
-        }
-        let kept = self.world.kept(saved.state);
-        if let Some(Server::Failed(reason)) = kept.as_ref().map(|kept| &kept.server) {
-            return Err(RestoreError::Unrestorable(format!(
-                "its server was not saved: {reason}"
-            )));
-        }
-        let kept = kept.filter(|kept| self.server_can_follow(kept));
-        let rungs = [(Rung::Document, false), (Rung::DocumentSettled, true)];
-        for (rung, settle_each) in rungs {
-            let Some(kept) = &kept else { break };
-            if settle_each && kept.document.before == saved.path.len() {
-                break;
-            }
-            let reason = match self
-                .restore_document(to, &saved, kept, settle_each, cx)
-                .await
-            {
-                Ok(FromDocument::Reached(actions)) => {
-                    self.at = Some(saved.state);
-                    self.warm_up(cx);
-                    return Ok(Restored {
-                        rung,
-                        mismatches,
-                        actions,
-                        ms: ms(begun),
-                    });
-                }
-                Ok(FromDocument::Missed(reason)) => reason,
-                Err(
-                    error @ (RestoreError::Interrupted(_)
-                    | RestoreError::Lost(_)
-                    | RestoreError::Unrestorable(_)),
-                ) => return Err(error),
-                Err(error) => error.to_string(),
-            };
-            tracing::info!(?rung, reason, "a restore took the next rung");
-            mismatches += 1;
-        }
-        let actions = self.replay(to, &saved, cx).await?;
-        self.at = Some(saved.state);
-        self.warm_up(cx);
-        Ok(Restored {
-            rung: Rung::Replay,
-            mismatches,
-            actions,
-            ms: ms(begun),
-        })
+        self.climb(to, cx).await
     }
 
     async fn query(&mut self, query: &Query, cx: &Cx) -> Result<Value, QueryError> {

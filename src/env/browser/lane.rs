@@ -24,8 +24,8 @@ use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
 };
 use chromiumoxide_cdp::cdp::browser_protocol::inspector::EnableParams as InspectorEnable;
 use chromiumoxide_cdp::cdp::browser_protocol::network::{
-    Cookie, CookieParam, EnableParams as NetworkEnable, ErrorReason, SetBypassServiceWorkerParams,
-    TimeSinceEpoch,
+    Cookie, CookieParam, EnableParams as NetworkEnable, ErrorReason,
+    GetResponseBodyParams as NetworkBodyParams, SetBypassServiceWorkerParams, TimeSinceEpoch,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::page::{
     AddScriptToEvaluateOnNewDocumentParams, EnableParams as PageEnable,
@@ -50,15 +50,18 @@ use tokio::time::Instant;
 use super::archive::Archive;
 use super::connection::{CALL_LIMIT, CdpError, Connection, Event, auto_attach};
 use super::gate::Pass;
+use super::kept::RestoreLimits;
 use super::ledger::{self, Fate, Ledger, RequestBody, Told};
-use super::netlog::{Answer, MAX_ANSWER, NetLog};
+use super::netlog::{Answer, Bodies, NetLog, Reply};
 use super::rehome;
 use super::volatile::{Learned, Mask};
 use super::world::{DialogPolicy, Rest};
 use crate::context::{Cx, Interrupted};
 use crate::env::page::shorten;
 use crate::env::page::writes::Permits;
-use crate::types::{Effect, EffectKind, EffectRules, Notice, NoticeKind, RequestClass, RequestUse};
+use crate::types::{
+    Effect, EffectKind, EffectRules, MissReason, Notice, NoticeKind, RequestClass, RequestUse,
+};
 
 /// Name of the isolated world that holds the walk.
 pub(super) const WORLD: &str = "branchline";
@@ -92,6 +95,10 @@ pub(super) struct LaneSetup {
     pub origin: (String, String),
     /// What the site shows differently with every load, once that is known.
     pub learned: Arc<OnceLock<Learned>>,
+    /// How much of the responses is kept.
+    pub limits: RestoreLimits,
+    /// Where their bodies are.
+    pub bodies: Arc<Bodies>,
 }
 
 /// What holds the frames of sockets, in pages and workers.
@@ -275,6 +282,12 @@ pub(super) struct LaneState {
     pub log: NetLog,
     /// The active tab's document.
     pub document: Option<Document>,
+    /// Counts documents that arrived, those from the back/forward cache included.
+    pub arrivals: u64,
+    /// Responses without a length that were let through: their bodies are read at their end.
+    unread: HashMap<String, BodyRecorder>,
+    /// Bodies that are being read now.
+    pub reading: u32,
     /// Set while the environment itself opens a tab, so that it is not reported.
     expect_tab: bool,
 }
@@ -289,6 +302,10 @@ pub(super) struct Document {
     pub loader: String,
     /// HTTP status it came with, once that is known.
     pub status: Option<i64>,
+    /// Whether the browser had kept it and went back to it.
+    pub from_cache: bool,
+    /// The `WebSocket` that it opened, by URL.
+    pub socket: Option<String>,
 }
 
 /// What becomes of requests.
@@ -304,9 +321,21 @@ pub(super) enum Traffic {
         from: usize,
         /// Answers that were given already.
         used: Vec<bool>,
-        /// The first request that the log could not answer.
-        missed: Option<String>,
+        /// The first request that the log could not answer, and why.
+        missed: Option<(MissReason, String)>,
     },
+}
+
+impl Traffic {
+    /// Answers from a log, for the document whose requests begin at `from`.
+    pub(super) fn replay(log: NetLog, from: usize) -> Self {
+        Self::Replay {
+            log,
+            from,
+            used: Vec::new(),
+            missed: None,
+        }
+    }
 }
 
 impl LaneState {
@@ -714,6 +743,8 @@ struct FrameEvent {
 #[derive(Deserialize)]
 struct NavigatedEvent {
     frame: NavigatedFrame,
+    #[serde(default)]
+    r#type: String,
 }
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -808,6 +839,8 @@ struct ResponseInfo {
 #[serde(rename_all = "camelCase")]
 struct RequestDone {
     request_id: String,
+    #[serde(default)]
+    encoded_data_length: f64,
 }
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -923,7 +956,8 @@ impl Follower {
             })?,
             "Page.frameNavigated" => {
                 let event: NavigatedEvent = serde_json::from_str(text)?;
-                self.navigated(session, event.frame);
+                let from_cache = event.r#type == "BackForwardCacheRestore";
+                self.navigated(session, event.frame, from_cache);
             }
             "Page.navigatedWithinDocument" => self.with(session, |s| {
                 let event: FrameEvent = serde_json::from_str(text)?;
@@ -1000,6 +1034,8 @@ impl Follower {
             "Network.loadingFinished" | "Network.loadingFailed" => {
                 let done: RequestDone = serde_json::from_str(text)?;
                 if let Some(session) = session {
+                    let failed = method == "Network.loadingFailed";
+                    self.read_late(session, &done, failed);
                     self.ended(session, done.request_id);
                 }
             }
@@ -1007,6 +1043,9 @@ impl Follower {
                 let socket: SocketEvent = serde_json::from_str(text)?;
                 let url = self.setup.logical(&socket.url);
                 let mut state = self.shared.lock();
+                if let Some(document) = &mut state.document {
+                    document.socket.get_or_insert(socket.url);
+                }
                 let session = session.unwrap_or_default();
                 state.ledger.socket(session, &socket.request_id, url);
             }
@@ -1206,7 +1245,9 @@ impl Follower {
     }
 
     fn attached(&self, parent: Option<&str>, event: AttachedEvent) {
-        let kind = match event.target_info.r#type.as_str() {
+        let event_type = event.target_info.r#type.clone();
+        let info_url = event.target_info.url.clone();
+        let kind = match event_type.as_str() {
             "page" => TargetKind::Page,
             "iframe" => TargetKind::Frame,
             _ => TargetKind::Worker,
@@ -1253,6 +1294,13 @@ impl Follower {
                 tracked: HashSet::new(),
             },
         );
+        if event_type == "service_worker" {
+            let text = format!(
+                "the page has a service worker ({}); it is bypassed: requests go to the server",
+                self.setup.logical(&info_url)
+            );
+            state.notice(NoticeKind::Other, &text);
+        }
         if kind == TargetKind::Page {
             state.tabs.push(id.clone());
             if !state.expect_tab {
@@ -1380,7 +1428,7 @@ impl Follower {
         }
     }
 
-    fn navigated(&self, session: Option<&str>, frame: NavigatedFrame) {
+    fn navigated(&self, session: Option<&str>, frame: NavigatedFrame, from_cache: bool) {
         let Some(id) = session else { return };
         let mut guard = self.shared.lock();
         let state = &mut *guard;
@@ -1398,6 +1446,7 @@ impl Follower {
         }
         let main = frame.id == session.main_frame() && session.kind == TargetKind::Page;
         if main && state.active.as_deref() == Some(id) {
+            state.arrivals += 1;
             state.document = Some(Document {
                 session: id.to_owned(),
                 url: session.url.clone(),
@@ -1407,6 +1456,8 @@ impl Follower {
                     .take()
                     .filter(|a| a.0 == frame.loader_id)
                     .map(|a| a.1),
+                from_cache,
+                socket: None,
             });
         }
         let known = session.frame(&frame.id);
@@ -1483,9 +1534,9 @@ impl Follower {
             missed,
         } = &mut state.traffic
         {
-            let answer = log.answer(*from, used, method, &url);
+            let reply = log.reply(*from, used, method, &url);
             let stopped = class == RequestClass::Ignored || hold && class == RequestClass::Write;
-            if answer.is_none() && stopped {
+            if reply.is_err() && stopped {
                 // It was stopped then, too.
                 drop(guard);
                 drop(
@@ -1494,11 +1545,11 @@ impl Follower {
                 );
                 return;
             }
-            if answer.is_none() {
-                missed.get_or_insert(format!("{method} {url}"));
+            if let Err(reason) = &reply {
+                missed.get_or_insert((*reason, format!("{method} {url}")));
             }
             drop(guard);
-            self.replayed(session, id, answer.as_deref());
+            self.replayed(session, id, reply.ok());
             return;
         }
         let fate = state
@@ -1534,13 +1585,17 @@ impl Follower {
 
     /// Answers a repeated request. One that the log does not hold is broken off: the restore then
     /// takes another way.
-    fn replayed(&self, session: Option<&str>, id: String, answer: Option<&Answer>) {
-        let Some(answer) = answer else {
-            let aborted = FailRequestParams::new(id, ErrorReason::Aborted);
-            drop(self.connection.send(session, aborted));
-            return;
+    fn replayed(&self, session: Option<&str>, id: String, reply: Option<Reply>) {
+        let answer = match reply {
+            Some(Reply::Answer(answer)) => answer,
+            Some(Reply::Fail) | None => {
+                let aborted = FailRequestParams::new(id, ErrorReason::Aborted);
+                drop(self.connection.send(session, aborted));
+                return;
+            }
         };
-        let body = rehome::answer(answer.body.clone(), &answer.headers, &self.setup.origin.0);
+        let kept = answer.body.as_str().to_owned();
+        let body = rehome::answer(kept, &answer.headers, &self.setup.origin.0);
         let answer = FulfillRequestParams {
             response_headers: Some(answer.headers.clone()),
             body: Some(body.into()),
@@ -1549,10 +1604,20 @@ impl Follower {
         drop(self.connection.send(session, answer));
     }
 
-    /// Keeps a response and lets it through. Streams and very large ones pass unkept.
+    /// Keeps a response and lets it through. What has no length passes at once, so that a page that
+    /// is sent in parts (or without end) is shown in parts; its body is read at its end.
     fn response(&self, session: Option<&str>, event: PausedEvent) {
-        let connection = self.connection.clone();
-        let session = session.map(str::to_owned);
+        let id = event.request_id.clone();
+        let network = event.network_id.clone();
+        let Some(status) = event.response_status_code.filter(|status| *status > 0) else {
+            // A request that failed has no response to go on with.
+            self.shared.lock().log.failed(&network);
+            drop(
+                self.connection
+                    .send(session, ContinueRequestParams::new(id)),
+            );
+            return;
+        };
         let header = |name: &str| {
             let found = event
                 .response_headers
@@ -1560,75 +1625,115 @@ impl Follower {
                 .find(|h| h.name.eq_ignore_ascii_case(name));
             found.map(|h| h.value.as_str())
         };
+        let let_through = || {
+            drop(
+                self.connection
+                    .send(session, ContinueResponseParams::new(id.clone())),
+            );
+        };
         let length = header("content-length").and_then(|v| v.parse::<usize>().ok());
-        let stream = matches!(
-            event.resource_type.as_str(),
-            "EventSource" | "Media" | "WebSocket"
-        ) || header("content-type")
-            .is_some_and(|kind| kind.starts_with("text/event-stream"))
-            || header("content-disposition").is_some_and(|how| how.starts_with("attachment"));
-        let status = event.response_status_code.unwrap_or(0);
+        let stream = matches!(event.resource_type.as_str(), "EventSource" | "Media")
+            || header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
+        if stream {
+            self.shared
+                .lock()
+                .log
+                .not_kept(&network, MissReason::Stream);
+            return let_through();
+        }
+        if length.is_some_and(|length| length > self.setup.limits.response) {
+            self.shared
+                .lock()
+                .log
+                .not_kept(&network, MissReason::TooLarge);
+            return let_through();
+        }
         let redirect = (300..400).contains(&status) && header("location").is_some();
-        let keep = status > 0 && !stream && length.unwrap_or(0) <= MAX_ANSWER;
+        // A download is refused, so its body is nothing to come back to.
+        let download =
+            header("content-disposition").is_some_and(|how| how.starts_with("attachment"));
+        let bodyless = redirect
+            || download
+            || matches!(status, 204 | 304)
+            || length == Some(0)
+            || event.request.method == "HEAD";
         let url = self.setup.logical(&event.request.url);
-        let (shared, origin) = (Arc::clone(&self.shared), Arc::clone(&self.setup));
+        let headers = self.kept_headers(event.response_headers);
+        let recorder = BodyRecorder {
+            setup: Arc::clone(&self.setup),
+            shared: Arc::clone(&self.shared),
+            network,
+            url,
+            status,
+            headers,
+        };
+        if bodyless {
+            recorder.keep(String::new());
+            return let_through();
+        }
+        let mut state = self.shared.lock();
+        if length.is_none() {
+            state.unread.insert(recorder.network.clone(), recorder);
+            drop(state);
+            return let_through();
+        }
+        state.reading += 1;
+        drop(state);
+        let call = self
+            .connection
+            .send(session, GetResponseBodyParams::new(id.clone()));
+        let (connection, session) = (self.connection.clone(), session.map(str::to_owned));
         tokio::spawn(async move {
-            let session = session.as_deref();
-            let id = event.request_id;
-            let mut body = keep.then(String::new);
-            if keep && !redirect && status != 204 && status != 304 {
-                let call = connection.send(session, GetResponseBodyParams::new(id.clone()));
-                body = call
-                    .reply(CALL_LIMIT, &Cx::default())
-                    .await
-                    .ok()
-                    .map(|reply| {
-                        if reply.base64_encoded {
-                            reply.body
-                        } else {
-                            base64::engine::general_purpose::STANDARD.encode(reply.body)
-                        }
-                    });
-            }
-            if let (Some(body), false) = (&body, redirect)
-                && let Some(archive) = &mut shared.lock().archive
-            {
-                archive.body(&event.network_id, &url, body);
-            }
-            if let Some(body) = body {
-                // The body is kept decoded; cookies are restored on their own.
-                const DROPPED: [&str; 4] = [
-                    "content-encoding",
-                    "content-length",
-                    "transfer-encoding",
-                    "set-cookie",
-                ];
-                let mut headers = event.response_headers;
-                headers.retain(|h| !DROPPED.contains(&h.name.to_ascii_lowercase().as_str()));
-                for header in &mut headers {
-                    if header.name.eq_ignore_ascii_case("location") {
-                        // By path where it can be: another lane's server has another port.
-                        let logical = origin.logical(&header.value);
-                        let path = logical.strip_prefix(&origin.origin.1);
-                        if let Some(path) = path.filter(|path| path.starts_with('/')) {
-                            path.clone_into(&mut header.value);
-                        }
-                    }
+            let reply = call.reply(CALL_LIMIT, &Cx::default()).await;
+            recorder.read(reply.ok().map(|r| (r.body, r.base64_encoded)));
+            drop(connection.send(session.as_deref(), ContinueResponseParams::new(id)));
+        });
+    }
+
+    /// Headers as a restore answers them: the body is kept decoded, cookies are restored on their
+    /// own, and a redirection goes by path where it can (another lane's server has another port).
+    fn kept_headers(&self, mut headers: Vec<HeaderEntry>) -> Vec<HeaderEntry> {
+        const DROPPED: [&str; 4] = [
+            "content-encoding",
+            "content-length",
+            "transfer-encoding",
+            "set-cookie",
+        ];
+        headers.retain(|h| !DROPPED.contains(&h.name.to_ascii_lowercase().as_str()));
+        for header in &mut headers {
+            if header.name.eq_ignore_ascii_case("location") {
+                let logical = self.setup.logical(&header.value);
+                let path = logical.strip_prefix(&self.setup.origin.1);
+                if let Some(path) = path.filter(|path| path.starts_with('/')) {
+                    path.clone_into(&mut header.value);
                 }
-                let body = rehome::keep(body, &headers, &origin.origin.0);
-                let answer = Answer {
-                    status,
-                    headers,
-                    body,
-                };
-                shared.lock().log.answered(&event.network_id, &url, answer);
             }
-            if status > 0 {
-                drop(connection.send(session, ContinueResponseParams::new(id)));
-            } else {
-                // A request that failed has no response to go on with.
-                drop(connection.send(session, ContinueRequestParams::new(id)));
-            }
+        }
+        headers
+    }
+
+    /// A request has ended: reads its body, if it was let through unread.
+    fn read_late(&self, session: &str, done: &RequestDone, failed: bool) {
+        let mut state = self.shared.lock();
+        let recorder = state.unread.remove(&done.request_id);
+        if failed {
+            state.log.failed(&done.request_id);
+            return;
+        }
+        let Some(recorder) = recorder else { return };
+        #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+        let most = self.setup.limits.response as f64;
+        if done.encoded_data_length > most {
+            state.log.not_kept(&done.request_id, MissReason::TooLarge);
+            return;
+        }
+        state.reading += 1;
+        drop(state);
+        let params = NetworkBodyParams::new(done.request_id.clone());
+        let call = self.connection.send(Some(session), params);
+        tokio::spawn(async move {
+            let reply = call.reply(CALL_LIMIT, &Cx::default()).await;
+            recorder.read(reply.ok().map(|r| (r.body, r.base64_encoded)));
         });
     }
 
@@ -1718,6 +1823,70 @@ impl Follower {
             event.suggested_filename
         );
         state.notice(NoticeKind::Download, &text);
+    }
+}
+
+/// A response that is to be kept, but for its body.
+struct BodyRecorder {
+    setup: Arc<LaneSetup>,
+    shared: Arc<Shared>,
+    network: String,
+    url: String,
+    status: i64,
+    headers: Vec<HeaderEntry>,
+}
+
+impl BodyRecorder {
+    /// Takes the body that was read, and whether it is in Base64.
+    fn read(self, body: Option<(String, bool)>) {
+        let shared = Arc::clone(&self.shared);
+        let network = self.network.clone();
+        let most = self.setup.limits.response;
+        match body {
+            Some((body, base64)) if body.len() <= if base64 { most / 3 * 4 + 4 } else { most } => {
+                let body = if base64 {
+                    body
+                } else {
+                    base64::engine::general_purpose::STANDARD.encode(body)
+                };
+                if let Some(archive) = &mut shared.lock().archive {
+                    archive.body(&network, &self.url, &body);
+                }
+                self.keep(body);
+            }
+            Some(_) => {
+                let mut state = shared.lock();
+                state.log.not_kept(&network, MissReason::TooLarge);
+            }
+            // The page went on before it could be read.
+            None => shared
+                .lock()
+                .log
+                .not_kept(&network, MissReason::NotRecorded),
+        }
+        shared.lock().reading -= 1;
+        shared.bump();
+    }
+
+    fn keep(self, body: String) {
+        let body = rehome::keep(body, &self.headers, &self.setup.origin.0);
+        let answer = Answer {
+            status: self.status,
+            headers: self.headers,
+            body: self.setup.bodies.intern(body),
+        };
+        let most = self.setup.limits.record;
+        let mut state = self.shared.lock();
+        state.log.answered(&self.network, &self.url, answer, most);
+    }
+}
+
+impl std::fmt::Debug for BodyRecorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyRecorder")
+            .field("url", &self.url)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
     }
 }
 

@@ -44,7 +44,6 @@ const FLAGS: &[&str] = &[
     "--disable-prompt-on-repost",
     "--disable-search-engine-choice-screen",
     "--disable-sync",
-    "--disable-features=Translate,MediaRouter,OptimizationHints,AutofillServerCommunication,HttpsUpgrades,PaintHolding",
     "--force-color-profile=srgb",
     "--hide-scrollbars",
     "--lang=en-US",
@@ -54,6 +53,15 @@ const FLAGS: &[&str] = &[
     "--use-mock-keychain",
     "--window-size=1280,720",
 ];
+
+/// Features that no lane needs.
+const OFF: &str = "Translate,MediaRouter,OptimizationHints,AutofillServerCommunication,HttpsUpgrades,PaintHolding";
+
+/// Features of the browser's own window, which the full browser opens even without a screen: each
+/// context would get renderers for them.
+const WINDOW_OFF: &str = "WebUIOmniboxPopup,WebUIOmniboxAimPopup,WebUIOmniboxFullPopup,InitialWebUI,\
+     WebUIReloadButton,OmniboxPopupWebUI,AiModeOmniboxEntryPoint,PreloadTopChromeWebUI,\
+     SpareRendererForSitePerProcess";
 
 /// Why a browser did not start. Completes "failed to start the browser: …".
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +104,7 @@ pub struct Chromium {
     profile: PathBuf,
     child: Child,
     watchdog: Option<(Child, ChildStdin)>,
+    kind: BrowserKind,
 }
 
 impl Chromium {
@@ -125,8 +134,14 @@ impl Chromium {
         command
             .args(FLAGS)
             .arg(format!("--user-data-dir={}", profile.display()));
-        if binary.kind == BrowserKind::Chromium {
-            command.arg("--headless");
+        match binary.kind {
+            BrowserKind::Chromium => {
+                command.arg("--headless");
+                command.arg(format!("--disable-features={OFF},{WINDOW_OFF}"));
+            }
+            BrowserKind::HeadlessShell => {
+                command.arg(format!("--disable-features={OFF}"));
+            }
         }
         if nix::unistd::geteuid().is_root() {
             command.arg("--no-sandbox");
@@ -191,6 +206,7 @@ impl Chromium {
             profile: profile.to_owned(),
             child,
             watchdog: Some(watchdog),
+            kind: binary.kind,
         })
     }
 
@@ -204,6 +220,11 @@ impl Chromium {
     #[must_use]
     pub fn process_id(&self) -> i32 {
         self.group.as_raw()
+    }
+
+    /// Whether it has a back/forward cache: the headless shell has none.
+    pub(super) fn keeps_pages(&self) -> bool {
+        self.kind == BrowserKind::Chromium
     }
 
     /// Ends the process group and waits until the browser is gone and its profile removed.

@@ -1,25 +1,102 @@
 //! The network log of a lane: every response of its documents, to be answered again in a restore.
 //!
-//! A slot is reserved when a request leaves and filled when its response is there, so that the
-//! order is that of the requests. Slots are shared, not copied: keeping a log with every state costs
-//! a pointer a response.
+//! A slot is reserved when a request leaves and filled when it is known what became of it, so that
+//! the order is that of the requests. Slots are shared, not copied: keeping a log with every state
+//! costs a pointer a response. Bodies are content-addressed: a world holds each of them once, for as
+//! long as a log names it.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use chromiumoxide_cdp::cdp::browser_protocol::fetch::HeaderEntry;
 
-/// A response larger than this is not kept: a restore that needs it takes the next rung.
-pub(super) const MAX_ANSWER: usize = 8 << 20;
-/// The bodies of one lane's log together.
-const MAX_TOTAL: usize = 128 << 20;
+use crate::types::{Digest, MissReason};
+
+/// A body, in Base64, as the protocol carries it both ways.
+#[derive(Debug)]
+pub(super) struct Body {
+    text: Box<str>,
+    /// Bytes of all bodies of the world.
+    held: Arc<AtomicUsize>,
+}
+
+impl Body {
+    pub(super) fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.text.len(), Ordering::Relaxed);
+    }
+}
+
+/// The bodies of a world, each once.
+#[derive(Debug, Default)]
+pub(super) struct Bodies {
+    by_digest: Mutex<Index>,
+    held: Arc<AtomicUsize>,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    entries: HashMap<Digest, Weak<Body>>,
+    /// At this many entries the ones without a body are swept out.
+    sweep: usize,
+}
+
+impl Bodies {
+    /// The body with this content.
+    pub(super) fn intern(&self, text: String) -> Arc<Body> {
+        let digest = Digest::of(&text);
+        let mut guard = self
+            .by_digest
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let index = &mut *guard;
+        if let Some(known) = index.entries.get(&digest).and_then(Weak::upgrade) {
+            return known;
+        }
+        if index.entries.len() >= index.sweep {
+            index.entries.retain(|_, body| body.strong_count() > 0);
+            index.sweep = 2 * index.entries.len() + 64;
+        }
+        self.held.fetch_add(text.len(), Ordering::Relaxed);
+        let body = Arc::new(Body {
+            text: text.into_boxed_str(),
+            held: Arc::clone(&self.held),
+        });
+        index.entries.insert(digest, Arc::downgrade(&body));
+        body
+    }
+
+    /// Bytes held, each body counted once.
+    pub(super) fn bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
 
 /// A recorded response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub status: i64,
     pub headers: Vec<HeaderEntry>,
-    /// Base64, as the protocol carries it both ways.
-    pub body: String,
+    pub body: Arc<Body>,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone)]
+enum Fate {
+    /// Its response is not there, or not whole.
+    Waiting,
+    /// It was answered.
+    Answered(Arc<Answer>),
+    /// It failed, or the page gave it up.
+    Failed,
+    /// It was answered, but that was not kept.
+    NotKept(MissReason),
 }
 
 #[derive(Debug, Clone)]
@@ -28,7 +105,16 @@ struct Slot {
     network: String,
     method: String,
     url: String,
-    answer: Option<Arc<Answer>>,
+    fate: Fate,
+}
+
+/// What to do with a repeated request.
+#[derive(Debug, Clone)]
+pub(super) enum Reply {
+    /// Answer it like this.
+    Answer(Arc<Answer>),
+    /// Let it fail, as it did.
+    Fail,
 }
 
 /// Responses in the order in which they were asked for.
@@ -45,21 +131,39 @@ impl NetLog {
             network: network.to_owned(),
             method: method.to_owned(),
             url: url.to_owned(),
-            answer: None,
+            fate: Fate::Waiting,
         }));
     }
 
-    /// Its response is there.
-    pub(super) fn answered(&mut self, network: &str, url: &str, answer: Answer) {
-        if self.bytes + answer.body.len() > MAX_TOTAL {
-            return;
+    /// Its response is there. `most` is how many bytes of bodies the log may hold.
+    pub(super) fn answered(&mut self, network: &str, url: &str, answer: Answer, most: usize) {
+        let size = answer.body.as_str().len();
+        if self.bytes + size > most {
+            return self.settle(network, Some(url), &Fate::NotKept(MissReason::RecordFull));
         }
+        self.bytes += size;
+        self.settle(network, Some(url), &Fate::Answered(Arc::new(answer)));
+    }
+
+    /// Its response is there, and is not kept.
+    pub(super) fn not_kept(&mut self, network: &str, reason: MissReason) {
+        self.settle(network, None, &Fate::NotKept(reason));
+    }
+
+    /// It failed.
+    pub(super) fn failed(&mut self, network: &str) {
+        self.settle(network, None, &Fate::Failed);
+    }
+
+    /// The latest request with this id (each hop of a redirection has the same) gets its fate.
+    fn settle(&mut self, network: &str, url: Option<&str>, fate: &Fate) {
         let waiting = |slot: &&mut Arc<Slot>| {
-            slot.network == network && slot.url == url && slot.answer.is_none()
+            slot.network == network
+                && url.is_none_or(|url| slot.url == url)
+                && matches!(slot.fate, Fate::Waiting)
         };
         if let Some(slot) = self.slots.iter_mut().rev().find(waiting) {
-            self.bytes += answer.body.len();
-            Arc::make_mut(slot).answer = Some(Arc::new(answer));
+            Arc::make_mut(slot).fate = fate.clone();
         }
     }
 
@@ -68,33 +172,56 @@ impl NetLog {
         self.slots.iter().position(|slot| slot.network == loader)
     }
 
-    /// The response to a repeated request, in a document whose requests begin at `from`. What the
+    /// Bytes that keeping this log costs, bodies left out.
+    pub(super) fn overhead(&self) -> usize {
+        self.slots.len() * size_of::<Arc<Slot>>()
+    }
+
+    /// The reply to a repeated request, in a document whose requests begin at `from`. What the
     /// document asked for itself comes first, each response once; what it had from the browser's
     /// cache was asked for earlier; a write is only ever answered by its own response.
-    pub(super) fn answer(
+    pub(super) fn reply(
         &self,
         from: usize,
         used: &mut Vec<bool>,
         method: &str,
         url: &str,
-    ) -> Option<Arc<Answer>> {
+    ) -> Result<Reply, MissReason> {
         used.resize(self.slots.len(), false);
-        let fits = |slot: &Slot| slot.method == method && slot.url == url && slot.answer.is_some();
-        let own = (from..self.slots.len()).find(|&i| fits(&self.slots[i]) && !used[i]);
-        let at = match own {
-            Some(at) => at,
-            None if method == "GET" => {
-                let earlier = (0..from).rev().find(|&i| fits(&self.slots[i]));
-                earlier.or_else(|| {
-                    (from..self.slots.len())
-                        .rev()
-                        .find(|&i| fits(&self.slots[i]))
-                })?
-            }
-            None => return None,
+        let fits = |slot: &Slot| slot.method == method && slot.url == url;
+        let known = |i: &usize| {
+            let slot = &self.slots[*i];
+            fits(slot) && matches!(slot.fate, Fate::Answered(_) | Fate::Failed)
         };
-        used[at] = true;
-        self.slots[at].answer.clone()
+        // A document that a form brought is asked for again by its address alone.
+        let document = Some(from).filter(|&from| {
+            let slot = self.slots.get(from);
+            slot.is_some_and(|slot| {
+                slot.url == url && matches!(slot.fate, Fate::Answered(_)) && !used[from]
+            })
+        });
+        let own = document.or_else(|| (from..self.slots.len()).find(|i| known(i) && !used[*i]));
+        let earlier = || {
+            let before = (0..from).rev().find(known);
+            before.or_else(|| (from..self.slots.len()).rev().find(known))
+        };
+        let at = own.or_else(|| if method == "GET" { earlier() } else { None });
+        if let Some(at) = at {
+            used[at] = true;
+            return Ok(match &self.slots[at].fate {
+                Fate::Answered(answer) => Reply::Answer(Arc::clone(answer)),
+                Fate::Failed | Fate::Waiting | Fate::NotKept(_) => Reply::Fail,
+            });
+        }
+        let unkept = self.slots[from.min(self.slots.len())..].iter().rev();
+        let reason = unkept
+            .filter(|slot| fits(slot))
+            .find_map(|slot| match slot.fate {
+                Fate::NotKept(reason) => Some(reason),
+                Fate::Waiting => Some(MissReason::Stream),
+                Fate::Answered(_) | Fate::Failed => None,
+            });
+        Err(reason.unwrap_or(MissReason::NotRecorded))
     }
 }
 
@@ -102,19 +229,26 @@ impl NetLog {
 mod tests {
     use super::*;
 
+    const ROOM: usize = 1 << 20;
+
+    fn answer(bodies: &Bodies, body: &str) -> Answer {
+        Answer {
+            status: 200,
+            headers: Vec::new(),
+            body: bodies.intern(body.to_owned()),
+        }
+    }
+
     fn log(entries: &[(&str, &str, &str)]) -> NetLog {
+        let bodies = Bodies::default();
         let mut log = NetLog::default();
         for (network, method, url) in entries {
             log.asked(network, method, url);
-            let body = format!("{network}-body");
             log.answered(
                 network,
                 url,
-                Answer {
-                    status: 200,
-                    headers: Vec::new(),
-                    body,
-                },
+                answer(&bodies, &format!("{network}-body")),
+                ROOM,
             );
         }
         log
@@ -126,9 +260,11 @@ mod tests {
         used: &mut Vec<bool>,
         method: &str,
         url: &str,
-    ) -> Option<String> {
-        log.answer(from, used, method, url)
-            .map(|answer| answer.body.clone())
+    ) -> Result<String, MissReason> {
+        log.reply(from, used, method, url).map(|reply| match reply {
+            Reply::Answer(answer) => answer.body.as_str().to_owned(),
+            Reply::Fail => "failed".to_owned(),
+        })
     }
 
     #[test]
@@ -144,27 +280,59 @@ mod tests {
         let from = log.position("d2").unwrap();
         let mut used = Vec::new();
         let mut ask = |method, url| body(&log, from, &mut used, method, url);
-        assert_eq!(ask("GET", "/cart").as_deref(), Some("d2-body"));
-        assert_eq!(ask("GET", "/api").as_deref(), Some("x1-body"));
-        assert_eq!(ask("GET", "/api").as_deref(), Some("x2-body"));
-        assert_eq!(
-            ask("GET", "/api").as_deref(),
-            Some("x2-body"),
-            "a repeat gets the last one"
-        );
-        assert_eq!(ask("GET", "/app.css").as_deref(), Some("css-body"));
-        assert_eq!(
-            ask("POST", "/add"),
-            None,
-            "a write before the document is not its own"
-        );
-        assert_eq!(ask("GET", "/other"), None);
+        assert_eq!(ask("GET", "/cart").unwrap(), "d2-body");
+        assert_eq!(ask("GET", "/api").unwrap(), "x1-body");
+        assert_eq!(ask("GET", "/api").unwrap(), "x2-body");
+        let repeated = ask("GET", "/api").unwrap();
+        assert_eq!(repeated, "x2-body", "a repeat gets the last one");
+        assert_eq!(ask("GET", "/app.css").unwrap(), "css-body");
+        let earlier = ask("POST", "/add");
+        let why = "a write before the document is not its own";
+        assert_eq!(earlier, Err(MissReason::NotRecorded), "{why}");
+        assert_eq!(ask("GET", "/other"), Err(MissReason::NotRecorded));
+        // A document that came by POST, without a redirection.
+        let from = log.position("p").unwrap();
+        let mut used = Vec::new();
+        let mut ask = |method, url| body(&log, from, &mut used, method, url);
+        assert_eq!(ask("GET", "/add").unwrap(), "p-body");
+        assert_eq!(ask("GET", "/add"), Err(MissReason::NotRecorded));
     }
 
     #[test]
-    fn what_was_never_answered_is_not_there() {
+    fn what_was_not_kept_says_why_and_what_failed_fails_again() {
+        let bodies = Bodies::default();
         let mut log = NetLog::default();
-        log.asked("a", "GET", "/stream");
-        assert!(log.answer(0, &mut Vec::new(), "GET", "/stream").is_none());
+        for (network, url) in [
+            ("a", "/stream"),
+            ("b", "/big"),
+            ("c", "/down"),
+            ("d", "/full"),
+        ] {
+            log.asked(network, "GET", url);
+        }
+        log.not_kept("b", MissReason::TooLarge);
+        log.failed("c");
+        log.answered("d", "/full", answer(&bodies, "12345"), 4);
+        let ask = |url| body(&log, 0, &mut Vec::new(), "GET", url);
+        assert_eq!(ask("/stream"), Err(MissReason::Stream));
+        assert_eq!(ask("/big"), Err(MissReason::TooLarge));
+        assert_eq!(ask("/down").unwrap(), "failed");
+        assert_eq!(ask("/full"), Err(MissReason::RecordFull));
+    }
+
+    #[test]
+    fn equal_bodies_are_held_once_and_only_while_a_log_names_them() {
+        let bodies = Bodies::default();
+        let one = bodies.intern("same".to_owned());
+        let two = bodies.intern("same".to_owned());
+        let other = bodies.intern("other".to_owned());
+        assert!(Arc::ptr_eq(&one, &two));
+        assert_eq!(bodies.bytes(), 9);
+        drop((one, other));
+        assert_eq!(bodies.bytes(), 4);
+        drop(two);
+        assert_eq!(bodies.bytes(), 0);
+        bodies.intern("same".to_owned());
+        assert_eq!(bodies.bytes(), 0);
     }
 }

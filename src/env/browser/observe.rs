@@ -404,6 +404,18 @@ fn state(letter: char) -> Option<ElementState> {
 }
 
 impl Page {
+    /// The reference of the element that has the keyboard, if it can be acted upon.
+    pub(super) fn focus(&self) -> Option<u32> {
+        let focused = |found: &&Found| found.element.states.contains(&ElementState::Focused);
+        let found = self.found.iter().filter(|found| found.address == 0);
+        found.filter(focused).map(|f| f.number).find(|n| *n > 0)
+    }
+
+    /// How far the page is scrolled, in CSS pixels.
+    pub(super) fn scrolled(&self) -> [i64; 2] {
+        self.scroll.first().map_or([0, 0], |at| [at[0], at[1]])
+    }
+
     /// The observation.
     pub(super) fn observation(
         &self,

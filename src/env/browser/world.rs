@@ -3,18 +3,20 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::environment::{Browser, Kept};
+use super::environment::Browser;
 use super::find::{BrowserBinary, find_browser};
+use super::kept::{Habits, Lineage, RestoreLimits, Shelf};
 use super::lane::{LaneSetup, SocketGuard};
 use super::launch::{Chromium, LaunchError};
+use super::netlog::Bodies;
 use super::volatile::Learned;
 use crate::context::Cx;
 use crate::env::episode::Episode;
@@ -75,6 +77,8 @@ pub struct BrowserConfig {
     /// Whether the start page is loaded a second time, once per world, to learn what the site shows
     /// differently with every load; such places are left out of digests.
     pub double_load: bool,
+    /// How much is kept of pages, to come back to them.
+    pub restore: RestoreLimits,
 }
 
 impl Default for BrowserConfig {
@@ -89,6 +93,7 @@ impl Default for BrowserConfig {
             dialogs: DialogPolicy::default(),
             deterministic: true,
             double_load: false,
+            restore: RestoreLimits::default(),
         }
     }
 }
@@ -108,14 +113,16 @@ pub(super) struct Shared {
     /// Wall clock of the world's creation, in milliseconds: where every lane's clock starts.
     clock: u64,
     states: AtomicU64,
-    /// What restoring a state from its last document needs, by the state's id.
-    kept: std::sync::Mutex<HashMap<u64, Arc<Kept>>>,
-    /// Whether any lane of this world sent a write: servers that are not ours may then have moved.
-    wrote: AtomicBool,
     /// What two loads of the start page taught.
     pub learned: Arc<OnceLock<Learned>>,
     /// Held by the lane that loads the start page twice: the others wait for what it learns.
     pub learning: Mutex<()>,
+    /// What restoring needs beside the snapshots.
+    pub shelf: Shelf,
+    habits: std::sync::Mutex<Habits>,
+    bodies: Arc<Bodies>,
+    /// The writes to each server, by its real origin.
+    lineages: std::sync::Mutex<HashMap<String, Lineage>>,
 }
 
 impl Shared {
@@ -124,29 +131,29 @@ impl Shared {
         self.states.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Keeps what a state's restore needs.
-    pub(super) fn keep(&self, state: u64, kept: Kept) {
-        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        all.insert(state, Arc::new(kept));
+    /// What was learned about the ways back.
+    pub(super) fn habits(&self) -> MutexGuard<'_, Habits> {
+        self.habits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What was kept of a state.
-    pub(super) fn kept(&self, state: u64) -> Option<Arc<Kept>> {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&state)
-            .cloned()
+    /// Whose writes move the server at this origin under a lane: everybody's, unless each session
+    /// has a state of its own.
+    pub(super) fn lineage(&self, origin: &str) -> Lineage {
+        if self.writes == Writes::Session {
+            return Lineage::default();
+        }
+        let mut all = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(origin.to_owned()).or_default().clone()
     }
 
-    /// Notes that a write was sent.
-    pub(super) fn sent_write(&self) {
-        self.wrote.store(true, Ordering::SeqCst);
-    }
-
-    /// Whether a write was ever sent.
-    pub(super) fn has_written(&self) -> bool {
-        self.wrote.load(Ordering::SeqCst)
+    /// The same after a reset, or in a fresh session: nothing was written yet.
+    pub(super) fn new_lineage(&self, origin: &str) -> Lineage {
+        let fresh = Lineage::default();
+        if self.writes != Writes::Session {
+            let mut all = self.lineages.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert(origin.to_owned(), fresh.clone());
+        }
+        fresh
     }
 
     /// What a new lane does to its pages.
@@ -188,6 +195,8 @@ impl Shared {
             dialogs: self.config.dialogs,
             origin: (origin.to_owned(), self.logical.clone()),
             learned: Arc::clone(&self.learned),
+            limits: self.config.restore,
+            bodies: Arc::clone(&self.bodies),
         }
     }
 }
@@ -216,8 +225,8 @@ impl BrowserWorld {
         episode: Option<Episode>,
     ) -> Self {
         let clock = now();
+        let bodies = Arc::new(Bodies::default());
         let shared = Shared {
-            config,
             start_path: start_path.to_owned(),
             writes,
             rules: EffectRules::default(),
@@ -230,10 +239,13 @@ impl BrowserWorld {
             logical: site.logical_origin().to_owned(),
             clock,
             states: AtomicU64::new(1),
-            kept: std::sync::Mutex::default(),
-            wrote: AtomicBool::new(false),
             learned: Arc::default(),
             learning: Mutex::default(),
+            shelf: Shelf::new(Arc::clone(&bodies), config.restore.kept),
+            habits: std::sync::Mutex::default(),
+            bodies,
+            lineages: std::sync::Mutex::default(),
+            config,
         };
         Self {
             shared: Arc::new(shared),

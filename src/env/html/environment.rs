@@ -25,8 +25,8 @@ use crate::env::{
     SiteInstance, SnapshotError,
 };
 use crate::types::{
-    Action, ActionSpec, Digest, Effect, EffectKind, Notice, NoticeKind, Observation, Query,
-    Rejection, Restored, Rung, Snapshot, Step, Writes,
+    Action, ActionSpec, Digest, Effect, EffectKind, Miss, MissReason, Notice, NoticeKind,
+    Observation, Query, Rejection, Restored, Rung, Snapshot, Step, Writes,
 };
 
 /// A lane over HTTP: tabs, cookies, history, without a browser.
@@ -566,27 +566,32 @@ impl Environment for TextBrowser {
             let what = "the snapshot is of another kind of environment";
             RestoreError::Unrestorable(what.to_owned())
         })?;
-        let reached = |rung, mismatches, actions| Restored {
-            rung,
-            mismatches,
-            actions,
-            ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+        let ms = || u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let reached = |rung, misses, actions| Restored {
+            misses,
+            ..Restored::by(rung, actions, ms())
         };
-        let mut mismatches = 0;
+        let elsewhere = |rung| Miss {
+            rung,
+            reason: MissReason::OtherState,
+            detail: String::new(),
+            ms: ms(),
+        };
+        let mut misses = Vec::new();
         if self.at == Some(id) {
             if self.digest() == to.digest {
-                return Ok(reached(Rung::Live, mismatches, 0));
+                return Ok(reached(Rung::Live, misses, 0));
             }
-            mismatches += 1;
+            misses.push(elsewhere(Rung::Live));
         }
         let kept = self.world.find(id);
         if let Some(kept) = kept.filter(|kept| self.can_copy(kept)) {
             self.copy(&kept, cx).await?;
             if self.digest() == to.digest {
                 self.at = Some(id);
-                return Ok(reached(Rung::Copy, mismatches, 0));
+                return Ok(reached(Rung::Copy, misses, 0));
             }
-            mismatches += 1;
+            misses.push(elsewhere(Rung::Copy));
         }
         let saved: Saved = serde_json::from_value(to.data.clone()).map_err(|error| {
             RestoreError::Unrestorable(format!(
@@ -595,7 +600,7 @@ impl Environment for TextBrowser {
         })?;
         let actions = self.replay(to, &saved, cx).await?;
         self.at = Some(id);
-        Ok(reached(Rung::Replay, mismatches, actions))
+        Ok(reached(Rung::Replay, misses, actions))
     }
 
     async fn query(&mut self, query: &Query, cx: &Cx) -> Result<Value, QueryError> {

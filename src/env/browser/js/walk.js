@@ -569,10 +569,19 @@
     for (const [el, to] of found) if (el) { refs.set(el, to); known.set(to, new WeakRef(el)); }
   };
 
+  // After going back in history: the keyboard and the scroll position as they were.
+  const goBackTo = (ref, x, y) => {
+    const wanted = ref ? find(ref) : null, has = deepActive(document);
+    if (wanted && wanted !== has) wanted.focus({ preventScroll: true });
+    else if (!wanted && has) has.blur();
+    scrollTo({ left: x, top: y, behavior: 'instant' });
+    return ok({});
+  };
+
   const text = (selector) => {
     const el = selector ? document.querySelector(selector) : document.body;
     return JSON.stringify(el ? squash(el.innerText === undefined ? el.textContent : el.innerText) : null);
   };
 
-  globalThis.branchline = Object.freeze({ walk, aim, choose, edit, checked, focus, scroll, show, showItem, frameAt, rebind, text });
+  globalThis.branchline = Object.freeze({ walk, aim, choose, edit, checked, focus, scroll, show, showItem, frameAt, rebind, goBackTo, text });
 })();

@@ -717,12 +717,7 @@ impl Environment for ToolEnvironment {
         let begun = Instant::now();
         let ms = |begun: Instant| u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         if self.is_at(to) {
-            return Ok(Restored {
-                rung: Rung::Live,
-                mismatches: 0,
-                actions: 0,
-                ms: ms(begun),
-            });
+            return Ok(Restored::by(Rung::Live, 0, ms(begun)));
         }
         let number = to.data["state"].as_u64();
         let ours = to.data["world"] == json!(self.world.id);
@@ -750,12 +745,7 @@ impl Environment for ToolEnvironment {
         };
         self.cut_off = None;
         self.observed = true;
-        Ok(Restored {
-            rung,
-            mismatches: 0,
-            actions,
-            ms: ms(begun),
-        })
+        Ok(Restored::by(rung, actions, ms(begun)))
     }
 
     async fn query(&mut self, query: &Query, cx: &Cx) -> Result<Value, QueryError> {

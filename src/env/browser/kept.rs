@@ -1,0 +1,360 @@
+//! What restores need beyond their snapshots, kept beside the log for as long as a world lives: the
+//! states themselves within a bound on memory, and what was learned about the ways back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chromiumoxide_cdp::cdp::browser_protocol::network::Cookie;
+use serde_json::Value;
+
+use super::netlog::{Bodies, NetLog};
+use crate::env::SiteState;
+use crate::types::{MissReason, Rung};
+
+/// How much of a world's pages is kept for restores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RestoreLimits {
+    /// The largest response that is kept, in bytes.
+    pub response: usize,
+    /// Most bytes of one lane's responses, as the protocol carries them.
+    pub record: usize,
+    /// Most bytes of all kept states together, each response counted once. The states that were not
+    /// used for longest make room; they are restored by replay from then on.
+    pub kept: usize,
+}
+
+impl Default for RestoreLimits {
+    fn default() -> Self {
+        Self {
+            response: 8 << 20,
+            record: 128 << 20,
+            kept: 256 << 20,
+        }
+    }
+}
+
+/// Counts the writes to one server, or to one session of it where writes belong to sessions.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Lineage(Arc<AtomicU64>);
+
+impl Lineage {
+    /// Writes that were sent so far.
+    pub(super) fn writes(&self) -> u64 {
+        self.0.load(Ordering::SeqCst)
+    }
+
+    /// A write was sent.
+    pub(super) fn wrote(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Whether both stand for the same server and session.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+/// The document that a page is in.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Entered {
+    pub(super) loader: String,
+    /// How many actions of the path came before it.
+    pub(super) before: usize,
+    /// The first reference that was free when it was entered.
+    pub(super) first: u32,
+    /// The storage it found, where a restore put it there.
+    pub(super) storage: Option<Value>,
+}
+
+/// What restoring a state needs beside its snapshot.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// The lane's responses until here.
+    pub(super) log: NetLog,
+    /// URL of the document, by logical origin.
+    pub(super) url: String,
+    pub(super) document: Entered,
+    pub(super) cookies: Vec<Cookie>,
+    /// The server's state, where the site can save it.
+    pub(super) server: Option<SiteState>,
+    /// Whose writes count, and how many there were.
+    pub(super) lineage: Lineage,
+    pub(super) writes: u64,
+    /// Real origin of the instance that the state was reached on.
+    pub(super) origin: String,
+    /// Storage, focus and scroll position of the state itself: what going back has to put right.
+    pub(super) stored: Value,
+    pub(super) focus: Option<u32>,
+    pub(super) scroll: [i64; 2],
+}
+
+impl Kept {
+    /// Bytes it costs, bodies left out: roughly.
+    fn weight(&self) -> usize {
+        let cookies: usize = self
+            .cookies
+            .iter()
+            .map(|c| 200 + c.name.len() + c.value.len())
+            .sum();
+        let storage = self.document.storage.as_ref().map_or(0, size_of_json);
+        size_of::<Self>() + self.log.overhead() + cookies + storage + size_of_json(&self.stored)
+    }
+}
+
+fn size_of_json(value: &Value) -> usize {
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 16,
+        Value::String(text) => 32 + text.len(),
+        Value::Array(items) => items.iter().map(size_of_json).sum(),
+        Value::Object(map) => map
+            .iter()
+            .map(|(k, v)| 48 + k.len() + size_of_json(v))
+            .sum(),
+    }
+}
+
+/// Why nothing is kept of a state, with more about it.
+pub(super) type Without = (MissReason, String);
+
+enum Place {
+    Kept {
+        kept: Arc<Kept>,
+        weight: usize,
+        used: u64,
+    },
+    Without(Without),
+}
+
+#[derive(Default)]
+struct States {
+    places: HashMap<u64, Place>,
+    /// Kept states by last use.
+    by_use: BTreeMap<u64, u64>,
+    uses: u64,
+    /// Of all that is kept, bodies left out.
+    weight: usize,
+}
+
+/// The kept states of a world.
+pub(super) struct Shelf {
+    states: Mutex<States>,
+    bodies: Arc<Bodies>,
+    most: usize,
+}
+
+impl Shelf {
+    pub(super) fn new(bodies: Arc<Bodies>, most: usize) -> Self {
+        Self {
+            states: Mutex::default(),
+            bodies,
+            most,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, States> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether it is settled what is kept of a state.
+    pub(super) fn knows(&self, state: u64) -> bool {
+        self.lock().places.contains_key(&state)
+    }
+
+    /// Keeps what a state's restore needs, or why it cannot be. Others make room.
+    pub(super) fn put(&self, state: u64, kept: Result<Kept, Without>) {
+        let mut guard = self.lock();
+        let states = &mut *guard;
+        let place = match kept {
+            Err(without) => Place::Without(without),
+            Ok(kept) => {
+                let weight = kept.weight();
+                let kept = Arc::new(kept);
+                states.weight += weight;
+                states.uses += 1;
+                let used = states.uses;
+                states.by_use.insert(used, state);
+                Place::Kept { kept, weight, used }
+            }
+        };
+        states.places.insert(state, place);
+        while states.weight + self.bodies.bytes() > self.most
+            && let Some((_, oldest)) = states.by_use.pop_first()
+        {
+            let gone = Place::Without((MissReason::Evicted, String::new()));
+            if let Some(Place::Kept { weight, .. }) = states.places.insert(oldest, gone) {
+                states.weight -= weight;
+            }
+        }
+    }
+
+    /// What was kept of a state, or why nothing is.
+    pub(super) fn get(&self, state: u64) -> Result<Arc<Kept>, Without> {
+        let mut guard = self.lock();
+        let states = &mut *guard;
+        match states.places.get_mut(&state) {
+            None => {
+                let detail = "it was reached in another run".to_owned();
+                Err((MissReason::Evicted, detail))
+            }
+            Some(Place::Without(without)) => Err(without.clone()),
+            Some(Place::Kept { kept, used, .. }) => {
+                states.uses += 1;
+                states.by_use.remove(used);
+                *used = states.uses;
+                states.by_use.insert(states.uses, state);
+                Ok(Arc::clone(kept))
+            }
+        }
+    }
+}
+
+/// Mismatches in a row after which a rung is tried last.
+const BEHIND: u32 = 2;
+/// A rung that is tried last gets another try in its place at every so many-th restore.
+const PROBE: u32 = 8;
+
+/// The rungs that may be put behind replay, in their natural order.
+const EARLY: [Rung; 3] = [Rung::History, Rung::Document, Rung::DocumentSettled];
+
+/// What was learned, by origin, about which rungs lead back.
+#[derive(Debug, Default)]
+pub(super) struct Habits(BTreeMap<(String, Rung), Habit>);
+
+#[derive(Debug, Default)]
+struct Habit {
+    /// Mismatches since the last success.
+    missed: u32,
+    /// Restores since it was put behind.
+    passed: u32,
+}
+
+impl Habits {
+    /// The rungs to try, first one first. Replay is the last but those that kept missing.
+    pub(super) fn order(&mut self, origin: &str) -> Vec<Rung> {
+        let (mut order, mut behind) = (Vec::new(), Vec::new());
+        for rung in EARLY {
+            match self.0.get_mut(&(origin.to_owned(), rung)) {
+                Some(habit) if habit.missed >= BEHIND => {
+                    habit.passed += 1;
+                    if habit.passed.is_multiple_of(PROBE) {
+                        order.push(rung);
+                    } else {
+                        behind.push(rung);
+                    }
+                }
+                _ => order.push(rung),
+            }
+        }
+        order.push(Rung::Replay);
+        order.append(&mut behind);
+        order
+    }
+
+    /// A rung missed. Says what follows from it, if something new does.
+    pub(super) fn missed(
+        &mut self,
+        origin: &str,
+        rung: Rung,
+        reason: MissReason,
+    ) -> Option<String> {
+        let telling = reason.is_mismatch() || reason == MissReason::NotCached;
+        if !telling || !EARLY.contains(&rung) {
+            return None;
+        }
+        let habit = self.0.entry((origin.to_owned(), rung)).or_default();
+        habit.missed += 1;
+        (habit.missed == BEHIND).then(|| {
+            habit.passed = 0;
+            format!(
+                "{origin}: \"{}\" is tried after replay now: {BEHIND} misses in a row, the last because {}",
+                rung.word(),
+                reason.phrase()
+            )
+        })
+    }
+
+    /// A rung led to the state. Says what follows from it, if something new does.
+    pub(super) fn reached(&mut self, origin: &str, rung: Rung) -> Option<String> {
+        let habit = self.0.remove(&(origin.to_owned(), rung))?;
+        (habit.missed >= BEHIND)
+            .then(|| format!("{origin}: \"{}\" is tried in its place again", rung.word()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::netlog::Answer;
+    use super::*;
+
+    fn kept(bodies: &Bodies, body: &str) -> Kept {
+        let mut log = NetLog::default();
+        log.asked("d", "GET", "/");
+        let answer = Answer {
+            status: 200,
+            headers: Vec::new(),
+            body: bodies.intern(body.to_owned()),
+        };
+        log.answered("d", "/", answer, usize::MAX);
+        Kept {
+            log,
+            url: "/".to_owned(),
+            document: Entered::default(),
+            cookies: Vec::new(),
+            server: None,
+            lineage: Lineage::default(),
+            writes: 0,
+            origin: String::new(),
+            stored: Value::Null,
+            focus: None,
+            scroll: [0, 0],
+        }
+    }
+
+    #[test]
+    fn the_states_that_were_not_used_for_longest_make_room() {
+        let bodies = Arc::new(Bodies::default());
+        let weight = kept(&bodies, "").weight();
+        let shelf = Shelf::new(Arc::clone(&bodies), 2 * (1000 + weight) + 500);
+        let body = |fill: &str| fill.repeat(1000);
+        shelf.put(1, Ok(kept(&bodies, &body("a"))));
+        shelf.put(2, Ok(kept(&bodies, &body("b"))));
+        assert!(shelf.get(1).is_ok());
+        shelf.put(3, Ok(kept(&bodies, &body("c"))));
+        assert!(shelf.get(1).is_ok() && shelf.get(3).is_ok());
+        assert_eq!(shelf.get(2).unwrap_err().0, MissReason::Evicted);
+        // Equal bodies cost nothing more.
+        shelf.put(4, Ok(kept(&bodies, &body("c"))));
+        assert!(shelf.get(4).is_ok());
+        assert!(bodies.bytes() <= 2000);
+        shelf.put(5, Err((MissReason::SeveralTabs, "2".to_owned())));
+        assert_eq!(shelf.get(5).unwrap_err().0, MissReason::SeveralTabs);
+        assert_eq!(shelf.get(9).unwrap_err().0, MissReason::Evicted);
+    }
+
+    #[test]
+    fn a_rung_that_keeps_missing_moves_behind_replay_and_comes_back_when_it_succeeds() {
+        use Rung::{Document, DocumentSettled, History, Replay};
+        let mut habits = Habits::default();
+        let natural = [History, Document, DocumentSettled, Replay];
+        let behind = [History, DocumentSettled, Replay, Document];
+        let miss = |habits: &mut Habits| habits.missed("a", Document, MissReason::OtherState);
+        assert_eq!(habits.order("a"), natural);
+        assert_eq!(miss(&mut habits), None);
+        // A reason that lies in the state, not in the site, counts for nothing.
+        assert_eq!(habits.missed("a", Document, MissReason::TooLarge), None);
+        assert_eq!(habits.order("a"), natural);
+        let learned = miss(&mut habits).unwrap();
+        assert!(learned.starts_with("a: \"document\" is tried after replay"));
+        for _ in 1..PROBE {
+            assert_eq!(habits.order("a"), behind);
+        }
+        assert_eq!(habits.order("a"), natural, "another try");
+        assert_eq!(miss(&mut habits), None, "said once");
+        assert_eq!(habits.order("a"), behind);
+        assert_eq!(habits.order("b"), natural, "another origin");
+        assert!(habits.reached("a", Document).is_some());
+        assert_eq!(habits.order("a"), natural);
+        assert_eq!(habits.reached("a", Replay), None);
+    }
+}

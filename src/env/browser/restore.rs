@@ -1,0 +1,731 @@
+//! The ladder: the ways back to a state, cheapest first, each proved by the digest.
+//!
+//! ```text
+//! live ─► history ─► document ─► document, settled ─► replay ─► (what kept missing) ─► no way back
+//! ```
+//!
+//! Invariants: a rung is taken only where it is sound (no server moved since, or it is put back
+//! first); whatever a rung reaches counts only if its digest is the snapshot's; every rung that does
+//! not lead there says why ([`Miss`]); in the rungs between live and replay no request reaches a
+//! server.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chromiumoxide_cdp::cdp::browser_protocol::page::{
+    AddScriptToEvaluateOnNewDocumentParams, GetNavigationHistoryParams,
+    NavigateToHistoryEntryParams, RemoveScriptToEvaluateOnNewDocumentParams, ScriptIdentifier,
+};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::act::Refusal;
+use super::connection::CdpError;
+use super::environment::{Browser, Observed, Saved, Trodden};
+use super::kept::{Entered, Kept, Without};
+use super::lane::{Lane, Traffic};
+use super::observe::{Found, Page};
+use super::settle::{SCRIPT_LIMIT, ScriptError};
+use crate::context::{Cx, Interrupted};
+use crate::env::page::actions;
+use crate::env::{OpenError, RestoreError, SiteError, SnapshotError};
+use crate::types::{Miss, MissReason, Restored, Rung, Snapshot, Step, Writes};
+
+/// How long the browser may take to go back to a page that it has kept.
+const HISTORY_LIMIT: Duration = Duration::from_secs(3);
+/// How long bodies of responses that have arrived may take to be read.
+const BODY_LIMIT: Duration = Duration::from_secs(5);
+
+/// A state that was left by going to another document: the browser may have kept its page.
+#[derive(Debug, Clone)]
+pub(super) struct Left {
+    state: u64,
+    session: String,
+    /// Its entry in the tab's history.
+    entry: i64,
+}
+
+/// How an attempt ended.
+enum End {
+    /// There, after so many actions.
+    Reached(u32),
+    /// Somewhere else, or nowhere.
+    Missed(MissReason, String),
+}
+
+use End::{Missed, Reached};
+
+impl Browser {
+    /// Tries the rungs until one leads to the snapshot's state.
+    pub(super) async fn climb(&mut self, to: &Snapshot, cx: &Cx) -> Result<Restored, RestoreError> {
+        let begun = Instant::now();
+        let saved = Self::saved(to).map_err(RestoreError::Unrestorable)?;
+        let mut misses = Vec::new();
+        let mut learned = None;
+        let kept = self.world.shelf.get(saved.state);
+        let origin = origin_of(&saved.url);
+        let mut rungs = Vec::new();
+        if self.at == Some(saved.state) {
+            rungs.push(Rung::Live);
+        }
+        rungs.extend(self.world.habits().order(&origin));
+        for rung in rungs {
+            let since = Instant::now();
+            let ended = self.attempt(rung, to, &saved, &kept, &misses, cx).await;
+            let (reason, detail) = match ended {
+                Ok(None) => continue,
+                Ok(Some(Reached(actions))) => {
+                    let news = self.world.habits().reached(&origin, rung);
+                    self.at = Some(saved.state);
+                    if rung != Rung::Live && rung != Rung::History {
+                        self.left.clear();
+                        self.warm_up(cx);
+                    }
+                    return Ok(Restored {
+                        rung,
+                        misses,
+                        learned: news.or(learned),
+                        actions,
+                        ms: ms(begun),
+                    });
+                }
+                Ok(Some(Missed(reason, detail))) => (reason, detail),
+                Err(error @ (RestoreError::Interrupted(_) | RestoreError::Lost(_))) => {
+                    return Err(error);
+                }
+                Err(error) => (MissReason::Environment, error.to_string()),
+            };
+            tracing::info!(?rung, ?reason, detail, "a restore took the next rung");
+            if let Some(news) = self.world.habits().missed(&origin, rung, reason) {
+                learned = Some(news);
+            }
+            misses.push(Miss {
+                rung,
+                reason,
+                detail,
+                ms: ms(since),
+            });
+            if reason == MissReason::ServerFailed {
+                // Nothing is known of the server now: no other rung can do better.
+                break;
+            }
+        }
+        self.at = None;
+        Err(RestoreError::Exhausted { misses })
+    }
+
+    /// One rung; `None` if it is none for this state or browser.
+    async fn attempt(
+        &mut self,
+        rung: Rung,
+        to: &Snapshot,
+        saved: &Saved,
+        kept: &Result<Arc<Kept>, Without>,
+        misses: &[Miss],
+        cx: &Cx,
+    ) -> Result<Option<End>, RestoreError> {
+        let settled = rung == Rung::DocumentSettled;
+        match rung {
+            Rung::Live => return self.restore_live(to, saved, cx).await.map(Some),
+            Rung::Replay => return self.replay(to, saved, cx).await.map(Some),
+            Rung::Copy | Rung::Undo => return Ok(None),
+            Rung::History if !self.left.iter().any(|left| left.state == saved.state) => {
+                return Ok(None);
+            }
+            Rung::History | Rung::Document | Rung::DocumentSettled => {}
+        }
+        let kept = match kept {
+            Ok(kept) if self.server_follows(kept) => kept,
+            // The settled variant has nothing to add to that.
+            _ if settled => return Ok(None),
+            Ok(_) => return Ok(Some(Missed(MissReason::ServerMoved, String::new()))),
+            Err((reason, detail)) => return Ok(Some(Missed(*reason, detail.clone()))),
+        };
+        if settled {
+            let tried = |miss: &Miss| miss.rung == Rung::Document && !miss.reason.is_mismatch();
+            if kept.document.before == saved.path.len() || misses.iter().any(tried) {
+                return Ok(None);
+            }
+        }
+        self.at = None;
+        if let Some(server) = &kept.server {
+            match self.instance.load(server, cx).await {
+                Ok(()) => {}
+                Err(SiteError::Interrupted(why)) => return Err(why.into()),
+                Err(error) => return Ok(Some(Missed(MissReason::ServerFailed, error.to_string()))),
+            }
+        }
+        let end = if rung == Rung::History {
+            self.restore_history(to, saved, kept, cx).await?
+        } else {
+            self.restore_document(to, saved, kept, settled, cx).await?
+        };
+        Ok(Some(end))
+    }
+
+    pub(super) fn saved(snapshot: &Snapshot) -> Result<Saved, String> {
+        serde_json::from_value(snapshot.data.clone())
+            .map_err(|error| format!("the snapshot is of another kind of environment ({error})"))
+    }
+
+    // --- live ---------------------------------------------------------------------------------
+
+    /// The state is live. Reading it again is the proof.
+    async fn restore_live(
+        &mut self,
+        to: &Snapshot,
+        saved: &Saved,
+        cx: &Cx,
+    ) -> Result<End, RestoreError> {
+        // Another lane of the same session may have written.
+        if self.world.writes == Writes::Session && self.lineage.writes() != self.writes {
+            return Ok(Missed(MissReason::ServerMoved, String::new()));
+        }
+        let page = self.read(cx).await?;
+        Ok(self.verdict(&page, to, saved, 0))
+    }
+
+    fn verdict(&self, page: &Page, to: &Snapshot, saved: &Saved, actions: usize) -> End {
+        if page.digest(self.answer.as_deref()) == to.digest {
+            return Reached(u32::try_from(actions).unwrap_or(u32::MAX));
+        }
+        let count = page.found.iter().filter(|found| found.number > 0).count();
+        let detail = if page.url != saved.url {
+            format!("{} instead of {}", page.url, saved.url)
+        } else if count != saved.refs.len() {
+            let before = saved.refs.len();
+            format!("{count} controls instead of {before} at {}", page.url)
+        } else {
+            format!("other content at {}", page.url)
+        };
+        Missed(MissReason::OtherState, detail)
+    }
+
+    // --- what is kept -------------------------------------------------------------------------
+
+    /// Keeps what restoring the live state needs, or why nothing is kept of it.
+    pub(super) async fn keep(
+        &mut self,
+        state: u64,
+        seen: &Observed,
+        cx: &Cx,
+    ) -> Result<(), SnapshotError> {
+        if self.world.shelf.knows(state) {
+            return Ok(());
+        }
+        let kept = self.kept(seen, cx).await?;
+        self.world.shelf.put(state, kept);
+        Ok(())
+    }
+
+    async fn kept(&self, seen: &Observed, cx: &Cx) -> Result<Result<Kept, Without>, SnapshotError> {
+        let read = |state: &mut super::lane::LaneState| (state.reading == 0).then_some(());
+        match self.lane.wait(BODY_LIMIT, cx, read).await {
+            // One that does not come is found missing when it is asked for.
+            Ok(_) | Err(Interrupted::Timeout(_)) => {}
+            Err(why) => return Err(why.into()),
+        }
+        let (log, document) = {
+            let lane = self.lane.lock();
+            let without = |reason, detail: String| Ok(Err((reason, detail)));
+            if lane.tabs.len() > 1 {
+                return without(MissReason::SeveralTabs, format!("{} tabs", lane.tabs.len()));
+            }
+            let recorded =
+                |document: &&super::lane::Document| lane.log.position(&document.loader).is_some();
+            let Some(document) = lane.document.as_ref().filter(recorded) else {
+                return without(MissReason::NoDocument, seen.url.clone());
+            };
+            if let Some(url) = &document.socket {
+                return without(MissReason::Socket, self.lane.setup.logical(url));
+            }
+            (lane.log.clone(), document.clone())
+        };
+        let mut entered = self.document.clone();
+        let script = format!(
+            "(() => {{ const of = (s) => {{ try {{ return Object.fromEntries(Object.entries(s())); }} catch {{ return {{}}; }} }};
+                return {{ found: (window['{}'] || {{}}).storage || null,
+                    now: {{ local: of(() => localStorage), session: of(() => sessionStorage) }} }}; }})()",
+            self.world.token
+        );
+        let session = document.session.clone();
+        let mut stored = self
+            .lane
+            .evaluate(&session, None, script, SCRIPT_LIMIT, cx)
+            .await?;
+        if entered.storage.is_none() {
+            entered.storage = Some(stored["found"].take());
+        }
+        // A failure is the kept state's, not the snapshot's: what was reached is there all the same,
+        // it only cannot be come back to.
+        let server = match self.instance.save(cx).await {
+            Ok(server) => server,
+            Err(SiteError::Interrupted(why)) => return Err(why.into()),
+            Err(error) => {
+                let detail = format!("it was not saved: {error}");
+                return Ok(Err((MissReason::ServerFailed, detail)));
+            }
+        };
+        Ok(Ok(Kept {
+            log,
+            url: self.lane.setup.logical(&document.url),
+            document: entered,
+            cookies: self.lane.cookies(cx).await?,
+            server,
+            lineage: self.lineage.clone(),
+            writes: self.lineage.writes(),
+            origin: self.instance.origin().to_owned(),
+            stored: stored["now"].take(),
+            focus: seen.focus,
+            scroll: seen.scroll,
+        }))
+    }
+
+    /// Whether no server has moved since the state was kept, or it can be put back.
+    fn server_follows(&self, kept: &Kept) -> bool {
+        let unmoved = kept.lineage.writes() == kept.writes;
+        match self.world.writes {
+            _ if kept.server.is_some() => true,
+            // The session comes with the cookies, but only to the server that knows it.
+            Writes::Session => {
+                unmoved && (kept.writes == 0 || kept.origin == self.instance.origin())
+            }
+            // Where writes are held none moves a server, but one that a commit released does.
+            Writes::Hold | Writes::Checkpoint | Writes::Allow => {
+                let here = kept.lineage.is(&self.lineage) && unmoved;
+                here || (kept.writes == 0 && self.lineage.writes() == 0)
+            }
+        }
+    }
+
+    /// A fresh lane: the warm one, if it is ready.
+    pub(super) async fn fresh_lane(&mut self, cx: &Cx) -> Result<Lane, CdpError> {
+        self.held = false;
+        if let Some(warm) = self.warm.take()
+            && let Ok(Ok(lane)) = warm.await
+            && lane.alive().is_ok()
+        {
+            return Ok(lane);
+        }
+        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
+        Lane::create(self.chromium.connection(), setup, cx).await
+    }
+
+    /// Prepares the lane of the next restore while others work.
+    fn warm_up(&mut self, cx: &Cx) {
+        if self.warm.is_some() {
+            return;
+        }
+        let setup = Arc::new(self.world.lane_setup(self.instance.origin(), self.seed));
+        let connection = self.chromium.connection().clone();
+        // Its own context: this call's deadline is not the lane's.
+        let cx = Cx::new(cx.token().clone());
+        self.warm = Some(tokio::spawn(async move {
+            Lane::create(&connection, setup, &cx).await
+        }));
+    }
+
+    // --- history ------------------------------------------------------------------------------
+
+    /// Notes that the state that was live has been left by going to another document.
+    pub(super) async fn leave(&mut self, state: u64, cx: &Cx) -> Result<(), ScriptError> {
+        if !self.chromium.keeps_pages() || self.lane.lock().tabs.len() != 1 {
+            return Ok(());
+        }
+        let session = self.lane.session()?;
+        let params = GetNavigationHistoryParams::default();
+        let history = self
+            .lane
+            .connection
+            .call(Some(&session), params, cx)
+            .await?;
+        let before = usize::try_from(history.current_index - 1).ok();
+        if let Some(entry) = before.and_then(|at| history.entries.get(at)) {
+            self.left.retain(|left| left.state != state);
+            self.left.push(Left {
+                state,
+                session,
+                entry: entry.id,
+            });
+        }
+        Ok(())
+    }
+
+    /// Goes back to the page itself, if the browser has kept it. What does not belong to the page
+    /// (cookies, storage, focus, scroll position) is put right.
+    async fn restore_history(
+        &mut self,
+        to: &Snapshot,
+        saved: &Saved,
+        kept: &Kept,
+        cx: &Cx,
+    ) -> Result<End, RestoreError> {
+        let at = self.left.iter().position(|left| left.state == saved.state);
+        let Some(left) = at.map(|at| self.left[at].clone()) else {
+            return Ok(Missed(MissReason::NotCached, String::new()));
+        };
+        // What this lane's history holds beyond is given up by going back.
+        self.left.truncate(at.unwrap_or(0));
+        self.lane.set_cookies(&kept.cookies, cx).await?;
+        let Some(from) = kept.log.position(&kept.document.loader) else {
+            return Ok(Missed(MissReason::NoDocument, String::new()));
+        };
+        let arrivals = {
+            let mut lane = self.lane.lock();
+            // If the browser loads the page anew, no server hears of it.
+            lane.traffic = Traffic::replay(kept.log.clone(), from);
+            lane.arrivals
+        };
+        let params = NavigateToHistoryEntryParams::new(left.entry);
+        let call = self.lane.connection.call(Some(&left.session), params, cx);
+        if let Err(CdpError::Refused { message, .. }) = call.await {
+            return Ok(Missed(MissReason::NotCached, message));
+        }
+        let arrived = self.lane.wait(HISTORY_LIMIT, cx, |lane| {
+            let document = lane.document.as_ref()?;
+            (lane.arrivals != arrivals).then_some(document.from_cache)
+        });
+        match arrived.await {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => return Ok(Missed(MissReason::NotCached, String::new())),
+            Ok(None) => return Err(RestoreError::Lost("the browser ended".to_owned())),
+            Err(Interrupted::Timeout(_)) => {
+                return Ok(Missed(
+                    MissReason::NotCached,
+                    "it did not answer".to_owned(),
+                ));
+            }
+            Err(why) => return Err(why.into()),
+        }
+        (self.answer, self.terminal) = (None, false);
+        self.pending.clear();
+        self.settle(cx).await?;
+        let now = &kept.stored;
+        let script = format!(
+            "(() => {{ const put = (s, want) => {{ try {{
+                    for (const k of Object.keys(s())) if (!(k in want)) s().removeItem(k);
+                    for (const k in want) if (s().getItem(k) !== want[k]) s().setItem(k, want[k]);
+                }} catch {{}} }};
+                const now = {now}; put(() => localStorage, now.local || {{}}); put(() => sessionStorage, now.session || {{}}); }})()"
+        );
+        self.lane
+            .evaluate(&left.session, None, script, SCRIPT_LIMIT, cx)
+            .await?;
+        if let Some(main) = self.lane.main_frame() {
+            let [x, y] = kept.scroll;
+            let call = format!("goBackTo({}, {x}, {y})", kept.focus.unwrap_or(0));
+            self.lane.in_frame(&main, &call, cx).await?;
+        }
+        let page = self.read(cx).await?;
+        let end = self.verdict(&page, to, saved, 0);
+        if matches!(end, Reached(_)) {
+            self.go_live(saved, kept, cx).await?;
+            // The lane goes on: what its cookies were later is no change that an action made.
+            self.lane.note_cookies(cx).await?;
+            self.held = false;
+        }
+        Ok(end)
+    }
+
+    // --- document -----------------------------------------------------------------------------
+
+    /// Loads the state's document again in a fresh context, every request answered from the log,
+    /// and repeats the actions since, with or without waiting between them.
+    async fn restore_document(
+        &mut self,
+        to: &Snapshot,
+        saved: &Saved,
+        kept: &Kept,
+        settle_each: bool,
+        cx: &Cx,
+    ) -> Result<End, RestoreError> {
+        let Some(from) = kept.log.position(&kept.document.loader) else {
+            return Ok(Missed(MissReason::NoDocument, kept.url.clone()));
+        };
+        self.lane = self.fresh_lane(cx).await?;
+        self.lane.set_cookies(&kept.cookies, cx).await?;
+        self.lane.lock().traffic = Traffic::replay(kept.log.clone(), from);
+        self.path = saved.path[..kept.document.before.min(saved.path.len())].to_vec();
+        self.document = kept.document.clone();
+        self.next = kept.document.first;
+        (self.answer, self.terminal) = (None, false);
+        self.pending.clear();
+
+        let seeded = self.seed_storage(kept, cx).await?;
+        match self.navigate(&self.lane.setup.real(&kept.url), cx).await {
+            Ok(()) => {}
+            Err(Refusal::Rejected(rejection)) => {
+                let missed = self.missed_request();
+                return Ok(missed.unwrap_or(Missed(MissReason::Unreachable, rejection.reason)));
+            }
+            Err(Refusal::Script(error)) => return Err(error.into()),
+        }
+        self.settle(cx).await?;
+        if let Some(script) = seeded {
+            let session = self.lane.session()?;
+            let remove = RemoveScriptToEvaluateOnNewDocumentParams::new(script);
+            self.lane
+                .connection
+                .call(Some(&session), remove, cx)
+                .await?;
+        }
+        if kept.document.before == 0
+            && let Err(error) = self.begin_episode(cx).await
+        {
+            return Ok(Missed(MissReason::StepRefused, error.to_string()));
+        }
+        let mut page = self.read(cx).await?;
+        let steps = &saved.path[self.path.len()..];
+        for step in steps {
+            if !settle_each && self.rebased(step).is_err() {
+                // What an earlier action brings about is not there yet.
+                self.settle(cx).await?;
+                self.read(cx).await?;
+            }
+            if let Err((reason, detail)) = self.repeat(step, settle_each, cx).await? {
+                return Ok(self.missed_request().unwrap_or(Missed(reason, detail)));
+            }
+            page = self.read(cx).await?;
+        }
+        if !steps.is_empty() && !settle_each {
+            self.settle(cx).await?;
+            page = self.read(cx).await?;
+        }
+        if let Some(missed) = self.missed_request() {
+            return Ok(missed);
+        }
+        let end = self.verdict(&page, to, saved, steps.len());
+        if matches!(end, Reached(_)) {
+            self.go_live(saved, kept, cx).await?;
+        }
+        Ok(end)
+    }
+
+    /// The first request of a restore that the log could not answer.
+    fn missed_request(&self) -> Option<End> {
+        match &self.lane.lock().traffic {
+            Traffic::Replay { missed, .. } => {
+                let (reason, request) = missed.clone()?;
+                Some(Missed(reason, request))
+            }
+            Traffic::Record => None,
+        }
+    }
+
+    /// Puts the document's storage in place before its first script.
+    async fn seed_storage(
+        &self,
+        kept: &Kept,
+        cx: &Cx,
+    ) -> Result<Option<ScriptIdentifier>, CdpError> {
+        let Some(storage) = kept.document.storage.as_ref().filter(|s| s.is_object()) else {
+            return Ok(None);
+        };
+        let empty = |part: &str| {
+            storage[part]
+                .as_object()
+                .is_none_or(serde_json::Map::is_empty)
+        };
+        if empty("local") && empty("session") {
+            return Ok(None);
+        }
+        let source = format!(
+            "if (window === top) {{ const kept = {storage}; try {{
+                for (const k in kept.local) localStorage.setItem(k, kept.local[k]);
+                for (const k in kept.session) sessionStorage.setItem(k, kept.session[k]);
+            }} catch {{}} }}"
+        );
+        let session = self.lane.session()?;
+        let params = AddScriptToEvaluateOnNewDocumentParams::new(source);
+        let added = self
+            .lane
+            .connection
+            .call(Some(&session), params, cx)
+            .await?;
+        Ok(Some(added.identifier))
+    }
+
+    /// The restored page goes on with the real network, as the state it stands for.
+    async fn go_live(&mut self, saved: &Saved, kept: &Kept, cx: &Cx) -> Result<(), ScriptError> {
+        self.lane.set_cookies(&kept.cookies, cx).await?;
+        {
+            let mut lane = self.lane.lock();
+            lane.traffic = Traffic::Record;
+            lane.log = kept.log.clone();
+            // The log knows the document by the loader it had when it was recorded.
+            if let Some(document) = &mut lane.document {
+                document.loader.clone_from(&kept.document.loader);
+            }
+        }
+        self.document = kept.document.clone();
+        self.path.clone_from(&saved.path);
+        if self.world.writes == Writes::Session {
+            self.lineage = kept.lineage.clone();
+        }
+        self.writes = kept.writes;
+        self.rebind(saved, cx).await
+    }
+
+    // --- replay -------------------------------------------------------------------------------
+
+    /// A fresh context, the server put back, the path walked again.
+    async fn replay(&mut self, to: &Snapshot, saved: &Saved, cx: &Cx) -> Result<End, RestoreError> {
+        self.at = None;
+        let wrote = saved.path.iter().find(|step| step.wrote);
+        if let Some(step) = wrote
+            && !self.instance.resets()
+            && self.world.writes != Writes::Session
+        {
+            let detail = format!(
+                "`{}`; set `writes = \"session\"` if the server keeps this state per session",
+                step.action
+            );
+            return Ok(Missed(MissReason::Unrepeatable, detail));
+        }
+        if self.instance.resets() {
+            match self.instance.reset(cx).await {
+                Ok(()) => {}
+                Err(SiteError::Interrupted(why)) => return Err(why.into()),
+                Err(error) => return Ok(Missed(MissReason::ServerFailed, error.to_string())),
+            }
+            self.lineage = self.world.new_lineage(self.instance.origin());
+        } else if self.world.writes == Writes::Session {
+            self.lineage = self.world.new_lineage(self.instance.origin());
+        }
+        self.lane = self.fresh_lane(cx).await?;
+        self.path.clear();
+        self.document = Entered::default();
+        self.next = 1;
+        (self.answer, self.terminal) = (None, false);
+        self.pending.clear();
+        match self.start(cx).await {
+            Ok(()) => {}
+            Err(OpenError::Interrupted(why)) => return Err(RestoreError::Interrupted(why)),
+            Err(OpenError::Lost(what)) => return Err(RestoreError::Lost(what)),
+            Err(error @ (OpenError::Start { .. } | OpenError::Slow { .. })) => {
+                return Ok(Missed(MissReason::Unreachable, error.to_string()));
+            }
+            Err(error @ (OpenError::Missing { .. } | OpenError::Other(_))) => {
+                return Ok(Missed(MissReason::Environment, error.to_string()));
+            }
+        }
+        let mut page = self.read(cx).await?;
+        for (index, step) in saved.path.iter().enumerate() {
+            if let Err((reason, detail)) = self.repeat(step, true, cx).await? {
+                let detail = format!("step {}, `{}`: {detail}", index + 1, step.action);
+                return Ok(Missed(reason, detail));
+            }
+            page = self.read(cx).await?;
+        }
+        let end = self.verdict(&page, to, saved, saved.path.len());
+        if matches!(end, Reached(_)) {
+            self.rebind(saved, cx).await?;
+        }
+        Ok(end)
+    }
+
+    /// Carries a step of a path out once more; the inner error says why it is not the same step.
+    async fn repeat(
+        &mut self,
+        step: &Trodden,
+        settle: bool,
+        cx: &Cx,
+    ) -> Result<Result<(), Without>, ScriptError> {
+        let refused = |detail: String| Ok(Err((MissReason::StepRefused, detail)));
+        let action = match self.rebased(step) {
+            Ok(action) => action,
+            Err(reason) => return refused(reason),
+        };
+        let verb = match actions::parse(&action) {
+            Ok(verb) => verb,
+            Err(rejection) => return refused(rejection.to_string()),
+        };
+        match self.step(&verb, &action, settle, cx).await? {
+            Step::Done { .. } => Ok(Ok(())),
+            Step::Rejected(rejection) => refused(rejection.to_string()),
+            Step::Held { effects } => {
+                let held = effects.iter().find(|effect| effect.held);
+                let detail = held.map(|effect| format!("{} {}", effect.method, effect.url));
+                Ok(Err((MissReason::NewWrite, detail.unwrap_or_default())))
+            }
+        }
+    }
+
+    /// The action of a replayed step, on the reference its target has now.
+    fn rebased(&self, step: &Trodden) -> Result<crate::types::Action, String> {
+        let Some((role, name)) = &step.target else {
+            return Ok(step.action.clone());
+        };
+        let is = |found: &Found| found.element.role == *role && found.element.name == *name;
+        let old = step.action.target().and_then(|r| r.parse::<u32>().ok());
+        if old
+            .and_then(|number| self.table.get(&number))
+            .is_some_and(is)
+        {
+            return Ok(step.action.clone());
+        }
+        let mut same = self.table.values().filter(|found| is(found));
+        match (same.next(), same.next()) {
+            (Some(found), None) => {
+                let mut action = step.action.clone();
+                action
+                    .arguments
+                    .insert("ref".to_owned(), Value::String(found.number.to_string()));
+                Ok(action)
+            }
+            (Some(_), Some(_)) => Err(format!("there are several {role} \"{name}\" now")),
+            (None, _) => Err(format!("there is no {role} \"{name}\" now")),
+        }
+    }
+
+    /// Equal digests mean equal items in equal order: they take the references they had.
+    async fn rebind(&mut self, saved: &Saved, cx: &Cx) -> Result<(), ScriptError> {
+        let live = self.items.iter_mut().filter(|found| found.number > 0);
+        let mut pairs: Vec<Vec<(u32, u32)>> = vec![Vec::new(); self.frames.len()];
+        for (found, number) in live.zip(&saved.refs) {
+            pairs[found.address].push((found.number, *number));
+            found.number = *number;
+            found.element.r#ref = number.to_string();
+        }
+        for (address, pairs) in self.frames.iter().zip(pairs) {
+            if pairs.iter().any(|(from, to)| from != to) {
+                let list = json!(pairs);
+                self.lane
+                    .in_frame(address, &format!("rebind({list})"), cx)
+                    .await?;
+            }
+        }
+        self.next = saved.next.max(self.next);
+        self.table = self
+            .items
+            .iter()
+            .filter(|found| found.number > 0)
+            .map(|found| (found.number, found.clone()))
+            .collect();
+        Ok(())
+    }
+}
+
+fn ms(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Scheme, host and port of a URL; the URL itself where it has none.
+fn origin_of(url: &str) -> String {
+    match url::Url::parse(url).map(|url| url.origin()) {
+        Ok(origin) if origin.is_tuple() => origin.ascii_serialization(),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_learned_is_kept_by_origin() {
+        assert_eq!(origin_of("http://shop.demo/cart?x=1"), "http://shop.demo");
+        assert_eq!(origin_of("http://a:81/x"), "http://a:81");
+        assert_eq!(origin_of("about:blank"), "about:blank");
+    }
+}
