@@ -1,6 +1,10 @@
 //! Keys by name: `Enter`, `Control+a`, `x`.
 
 /// A key with its modifiers.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each modifier is held or not, whatever the others are"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::env) struct Key {
     pub alt: bool,
