@@ -256,7 +256,10 @@ impl Part {
             .map(|segment| {
                 let ids = segment.fast_fields().u64("id")?;
                 let place = |document| ids.first(document).unwrap_or_default();
-                // Ids are places in a list in memory.
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "ids are places in a list in memory"
+                )]
                 let places = segment
                     .doc_ids_alive()
                     .map(|document| place(document) as usize);
