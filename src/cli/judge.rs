@@ -149,7 +149,7 @@ pub(super) async fn judge(args: JudgeArgs, cx: &Cx) -> Result<Exit, CliError> {
             let vote = progress.vote;
             let said = match (&vote.fault, vote.ruling) {
                 (Some(fault), _) => format!("no vote: {fault}"),
-                (None, Some(ruling)) => word(ruling),
+                (None, Some(ruling)) => vote.question.word(ruling).to_owned(),
                 (None, None) => "unreadable".to_owned(),
             };
             let question = word(vote.question);

@@ -685,7 +685,7 @@ fn cassette(path: &Path, run: &Path) {
     let says = Scripted::new(|request| {
         Ok(Scripted::reply(
             request,
-            [r#"{"why":"it counts","verdict":"solved"}"#],
+            [r#"{"reason":"it counts","verdict":"solved"}"#],
         ))
     });
     let model = Cassette::open(path, Mode::Record(Arc::new(says))).unwrap();

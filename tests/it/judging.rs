@@ -64,7 +64,7 @@ fn says(rules: &'static [(&'static str, &'static str, &'static [&'static str])])
         }
         Ok(Scripted::reply(
             request,
-            [json!({"why": "so", "verdict": word}).to_string()],
+            [json!({"reason": "so", "verdict": word}).to_string()],
         ))
     }))
 }
