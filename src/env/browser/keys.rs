@@ -4,7 +4,7 @@ use chromiumoxide_cdp::cdp::browser_protocol::input::{
     DispatchKeyEventParams, DispatchKeyEventType,
 };
 
-use crate::env::page::keys::Key;
+use crate::env::page::keys::{CONTROL, Key, META};
 
 /// Key, code, virtual key code.
 const NAMED: &[(&str, &str, i64)] = &[
@@ -28,7 +28,7 @@ const NAMED: &[(&str, &str, i64)] = &[
 /// The protocol's events of one press: down and up.
 pub(super) fn events(key: &Key) -> [DispatchKeyEventParams; 2] {
     let text = match key.name.as_str() {
-        "Enter" if !(key.alt || key.control || key.meta) => Some("\r"),
+        "Enter" if !key.commands() => Some("\r"),
         _ => key.text(),
     };
     let kind = match text {
@@ -37,7 +37,7 @@ pub(super) fn events(key: &Key) -> [DispatchKeyEventParams; 2] {
     };
     let (code, virtual_key) = code(key);
     let mut down = DispatchKeyEventParams::new(kind);
-    down.modifiers = Some(modifiers(key));
+    down.modifiers = Some(i64::from(key.modifiers));
     down.key = Some(key.name.clone());
     down.code = Some(code);
     down.windows_virtual_key_code = Some(virtual_key);
@@ -46,19 +46,6 @@ pub(super) fn events(key: &Key) -> [DispatchKeyEventParams; 2] {
     down.commands = command(key).map(|command| vec![command.to_owned()]);
     down.text = text.map(str::to_owned);
     [down, up]
-}
-
-fn modifiers(key: &Key) -> i64 {
-    let bits = [
-        (key.alt, 1),
-        (key.control, 2),
-        (key.meta, 4),
-        (key.shift, 8),
-    ];
-    bits.into_iter()
-        .filter(|(set, _)| *set)
-        .map(|(_, bit)| bit)
-        .sum()
 }
 
 /// Where the key lies on the keyboard, and its virtual key code; 0 where it has none.
@@ -79,7 +66,7 @@ fn code(key: &Key) -> (String, i64) {
 
 /// The editing command that the platform's key bindings would send.
 fn command(key: &Key) -> Option<&'static str> {
-    if !(key.control || key.meta) {
+    if key.modifiers & (CONTROL | META) == 0 {
         return None;
     }
     match key.name.to_ascii_lowercase().as_str() {

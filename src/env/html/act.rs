@@ -12,7 +12,7 @@ use super::state::{Found, Frame, FramePath, Page, Reading, SCREEN, State};
 use super::walk::Look;
 use crate::context::{Cx, Interrupted};
 use crate::env::page::actions::{Direction, Performed, Ref, Verb};
-use crate::env::page::keys::Key;
+use crate::env::page::keys::{self, Key};
 use crate::env::page::line;
 use crate::types::{Notice, NoticeKind, Rejection};
 
@@ -587,13 +587,13 @@ impl TextBrowser {
         done: &mut Performed,
         cx: &Cx,
     ) -> Result<(), Refusal> {
-        if key.alt || key.control || key.meta {
+        if key.commands() {
             // Shortcuts belong to scripts and to the clipboard: nothing here.
             return Ok(());
         }
         match key.name.as_str() {
             "Tab" => {
-                tab_on(state, key.shift);
+                tab_on(state, key.modifiers & keys::SHIFT != 0);
                 return Ok(());
             }
             "PageDown" => return self::scroll(state, Direction::Down).or(Ok(())),

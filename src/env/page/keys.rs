@@ -1,5 +1,11 @@
 //! Keys by name: `Enter`, `Control+a`, `x`.
 
+/// Modifiers, numbered as the browser protocol does.
+pub(in crate::env) const ALT: u8 = 1;
+pub(in crate::env) const CONTROL: u8 = 2;
+pub(in crate::env) const META: u8 = 4;
+pub(in crate::env) const SHIFT: u8 = 8;
+
 /// A key with its modifiers.
 #[expect(
     clippy::struct_excessive_bools,
@@ -7,10 +13,8 @@
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::env) struct Key {
-    pub alt: bool,
-    pub control: bool,
-    pub meta: bool,
-    pub shift: bool,
+    /// The sum of those held down: [`ALT`], [`CONTROL`], [`META`], [`SHIFT`].
+    pub modifiers: u8,
     /// As `KeyboardEvent.key` calls it: a name of [`NAMED`], `F1` to `F12`, or one character.
     pub name: String,
 }
@@ -49,10 +53,7 @@ impl Key {
     /// A key without modifiers. `name` is not checked.
     pub(in crate::env) fn plain(name: &str) -> Self {
         Self {
-            alt: false,
-            control: false,
-            meta: false,
-            shift: false,
+            modifiers: 0,
             name: name.to_owned(),
         }
     }
@@ -83,25 +84,29 @@ impl Key {
         };
         let mut key = Self::plain(&name);
         for name in prefix.split('+').filter(|part| !part.is_empty()) {
-            match name.to_lowercase().as_str() {
-                "alt" | "option" => key.alt = true,
-                "control" | "ctrl" => key.control = true,
-                "meta" | "cmd" | "command" => key.meta = true,
-                "shift" => key.shift = true,
+            key.modifiers |= match name.to_lowercase().as_str() {
+                "alt" | "option" => ALT,
+                "control" | "ctrl" => CONTROL,
+                "meta" | "cmd" | "command" => META,
+                "shift" => SHIFT,
                 _ => {
                     return Err(format!(
                         "`{name}` is no modifier (Control, Shift, Alt, Meta)"
                     ));
                 }
-            }
+            };
         }
         Ok(key)
     }
 
+    /// Whether a modifier under which no key types is held down.
+    pub(in crate::env) fn commands(&self) -> bool {
+        self.modifiers & !SHIFT != 0
+    }
+
     /// The character that it types, if it types one. Enter is not among them.
     pub(in crate::env) fn text(&self) -> Option<&str> {
-        let command = self.alt || self.control || self.meta;
-        (!command && self.name.chars().count() == 1).then_some(&self.name)
+        (!self.commands() && self.name.chars().count() == 1).then_some(&self.name)
     }
 
     /// The number of a function key.
@@ -131,7 +136,7 @@ mod tests {
         assert_eq!(key("Shift+A").text(), Some("A"));
         assert_eq!(key("Enter").text(), None);
         let all = key("Ctrl+a");
-        assert!(all.control && !all.shift && all.text().is_none());
+        assert_eq!((all.modifiers, all.text()), (CONTROL, None));
         assert_eq!(key("Control++").name, "+");
         assert!(Key::parse("Hyper+x").unwrap_err().contains("no modifier"));
         assert!(Key::parse("Submit").unwrap_err().contains("no key"));
