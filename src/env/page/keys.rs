@@ -7,10 +7,6 @@ pub(in crate::env) const META: u8 = 4;
 pub(in crate::env) const SHIFT: u8 = 8;
 
 /// A key with its modifiers.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each modifier is held or not, whatever the others are"
-)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::env) struct Key {
     /// The sum of those held down: [`ALT`], [`CONTROL`], [`META`], [`SHIFT`].
