@@ -421,10 +421,7 @@ impl SimEnv {
     ) -> Result<Step, ActError> {
         let fault = self.begin(SimCall::Act, Some(action), cx).await?;
         if let Some(SimFault::Reject(reason)) = fault {
-            return Ok(Step::Rejected(Rejection {
-                reason,
-                nearest: Vec::new(),
-            }));
+            return Ok(Step::Rejected(Rejection::new(reason)));
         }
         let elsewhere = matches!(fault, Some(SimFault::OtherWrite));
         let step = match self.apply(action, elsewhere, may_leave) {
@@ -451,10 +448,10 @@ impl SimEnv {
             return reject("the episode is over".to_owned(), Vec::new());
         }
         let need = |key: &str| {
-            action.text(key).map(str::to_owned).ok_or(Rejection {
-                reason: format!("`{}` needs the text `{key}`", action.name),
-                nearest: Vec::new(),
-            })
+            action
+                .text(key)
+                .map(str::to_owned)
+                .ok_or_else(|| Rejection::new(format!("`{}` needs the text `{key}`", action.name)))
         };
         let mut effects = Vec::new();
         match action.name.as_str() {

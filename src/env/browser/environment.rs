@@ -601,10 +601,7 @@ impl Environment for Browser {
 
     async fn act(&mut self, action: &Action, cx: &Cx) -> Result<Step, ActError> {
         if self.terminal {
-            return Ok(Step::Rejected(Rejection {
-                reason: "the episode is over".to_owned(),
-                nearest: Vec::new(),
-            }));
+            return Ok(Step::Rejected(Rejection::new("the episode is over")));
         }
         let verb = match actions::parse(action) {
             Ok(verb) => verb,

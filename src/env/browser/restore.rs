@@ -476,7 +476,7 @@ impl Browser {
         }
         let mut page = self.read(cx).await?;
         let steps = &saved.path[self.path.len()..];
-        for step in steps {
+        for (index, step) in steps.iter().enumerate() {
             if !settle_each && self.rebased(step).is_err() {
                 // What an earlier action brings about is not there yet.
                 self.settle(cx).await?;
@@ -485,10 +485,9 @@ impl Browser {
             if let Err((reason, detail)) = self.repeat(step, settle_each, cx).await? {
                 return Ok(self.missed_request().unwrap_or(Missed(reason, detail)));
             }
-            page = self.read(cx).await?;
-        }
-        if !steps.is_empty() && !settle_each {
-            self.settle(cx).await?;
+            if !settle_each && index + 1 == steps.len() {
+                self.settle(cx).await?;
+            }
             page = self.read(cx).await?;
         }
         if let Some(missed) = self.missed_request() {
@@ -588,8 +587,8 @@ impl Browser {
                 Err(SiteError::Interrupted(why)) => return Err(why.into()),
                 Err(error) => return Ok(Missed(MissReason::ServerFailed, error.to_string())),
             }
-            self.lineage = self.world.new_lineage(self.instance.origin());
-        } else if self.world.writes == Writes::Session {
+        }
+        if self.instance.resets() || self.world.writes == Writes::Session {
             self.lineage = self.world.new_lineage(self.instance.origin());
         }
         self.lane = self.fresh_lane(cx).await?;

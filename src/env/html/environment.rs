@@ -501,10 +501,7 @@ impl Environment for TextBrowser {
 
     async fn act(&mut self, action: &Action, cx: &Cx) -> Result<Step, ActError> {
         if self.state.terminal {
-            return Ok(Step::Rejected(Rejection {
-                reason: "the episode is over".to_owned(),
-                nearest: Vec::new(),
-            }));
+            return Ok(Step::Rejected(Rejection::new("the episode is over")));
         }
         let gate = self.gate();
         Ok(self.step(action, gate, cx).await?)
