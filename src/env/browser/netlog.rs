@@ -125,8 +125,19 @@ pub(super) struct NetLog {
 }
 
 impl NetLog {
-    /// A request leaves.
+    /// A request leaves. One that failed and leaves again under its id is the same: the browser itself
+    /// tries it again, and the page sees the outcome alone.
     pub(super) fn asked(&mut self, network: &str, method: &str, url: &str) {
+        let retried = |slot: &&mut Arc<Slot>| {
+            slot.network == network
+                && slot.method == method
+                && slot.url == url
+                && matches!(slot.fate, Fate::Failed)
+        };
+        if let Some(slot) = self.slots.iter_mut().rev().find(retried) {
+            Arc::make_mut(slot).fate = Fate::Waiting;
+            return;
+        }
         self.slots.push(Arc::new(Slot {
             network: network.to_owned(),
             method: method.to_owned(),
@@ -201,8 +212,10 @@ impl NetLog {
             })
         });
         let own = document.or_else(|| (from..self.slots.len()).find(|i| known(i) && !used[*i]));
+        // A page that is left gives up what it waits for: only its own requests fail again.
+        let answered = |i: &usize| matches!(self.slots[*i].fate, Fate::Answered(_));
         let earlier = || {
-            let before = (0..from).rev().find(known);
+            let before = (0..from).rev().find(|i| known(i) && answered(i));
             before.or_else(|| (from..self.slots.len()).rev().find(known))
         };
         let at = own.or_else(|| if method == "GET" { earlier() } else { None });
@@ -318,6 +331,35 @@ mod tests {
         assert_eq!(ask("/big"), Err(MissReason::TooLarge));
         assert_eq!(ask("/down").unwrap(), "failed");
         assert_eq!(ask("/full"), Err(MissReason::RecordFull));
+    }
+
+    #[test]
+    fn a_retry_of_the_browser_itself_is_the_same_request() {
+        let bodies = Bodies::default();
+        let mut log = log(&[("d", "GET", "/")]);
+        log.asked("font", "GET", "/font");
+        log.failed("font");
+        log.asked("font", "GET", "/font");
+        log.answered("font", "/font", answer(&bodies, "font-body"), ROOM);
+        let mut used = Vec::new();
+        let mut ask = |url| body(&log, 0, &mut used, "GET", url).unwrap();
+        assert_eq!(ask("/font"), "font-body", "the page never saw it fail");
+    }
+
+    #[test]
+    fn what_an_earlier_page_gave_up_does_not_fail_in_a_later_one() {
+        let bodies = Bodies::default();
+        let mut log = log(&[("d1", "GET", "/"), ("font", "GET", "/font")]);
+        log.asked("again", "GET", "/font");
+        log.failed("again");
+        log.asked("d2", "GET", "/next");
+        log.answered("d2", "/next", answer(&bodies, "next"), ROOM);
+        let ask = |document, url| {
+            let from = log.position(document).unwrap();
+            body(&log, from, &mut Vec::new(), "GET", url).unwrap()
+        };
+        assert_eq!(ask("d2", "/font"), "font-body");
+        assert_eq!(ask("again", "/font"), "failed", "it is that page's own");
     }
 
     #[test]
