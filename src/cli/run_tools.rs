@@ -114,7 +114,7 @@ pub(super) async fn world(
         return Err(CliError::new(Exit::Usage, what)
             .hint(format!("`branchline tools list {}`", spec.registry)));
     }
-    let mut config = ToolWorldConfig::new(&spec.registry, sources);
+    let mut config = ToolWorldConfig::new(world_name(&spec.registry), sources);
     config.only = only;
     config.writes = task.writes;
     config.site = site;
@@ -174,6 +174,14 @@ pub(super) async fn load(
     let loaded = Registry::load(&specs, Some(&at), cx).await;
     lease.close(false, cx).await.map_err(failed)?;
     Ok(loaded?)
+}
+
+/// A registry's name in observations: its file's, without folder and ending, so that a state is the
+/// same wherever the files lie.
+fn world_name(registry: &str) -> &str {
+    let file = registry.rsplit('/').find(|part| !part.is_empty());
+    let file = file.unwrap_or(registry);
+    file.split_once('.').map_or(file, |(stem, _)| stem)
 }
 
 fn on_site(spec: &RegistrySpec) -> bool {

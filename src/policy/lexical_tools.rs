@@ -7,7 +7,8 @@
 //! is called first: tools that the description of the missing parameter names ("as search gives
 //! it") or that share its noun take over a part of its score.
 //!
-//! **Arguments**, best first: the value that the goal gives under the parameter's name; a value of
+//! **Arguments**, best first: the value that the goal gives under the parameter's whole name (of two
+//! or more words: it goes nowhere else), or under a word of it; a value of
 //! its `enum`, or one that its description lists, that the goal says; a quoted part whose words fit;
 //! a number beside the parameter's noun; a value of a reply under the same name, or the identifier
 //! of a record of the parameter's noun, the more the record's own words stand in the goal, and the
@@ -25,7 +26,7 @@ use serde_json::{Map, Value, json};
 
 use super::lexical::Scored;
 use crate::llm::replies::{Call, Fact, READING, answers, calls, covered, name_words, plain};
-use crate::llm::words::{Goal, Measure, count, figure, terms, words};
+use crate::llm::words::{Goal, Literal, Measure, count, figure, terms, words};
 use crate::types::{Action, ActionSpec, View};
 
 /// Field names that name a record.
@@ -268,12 +269,19 @@ impl<'a> Talk<'a> {
         let fits = |text: &str| typed(parameter.schema, text);
         let nouns = |words: &[String]| words.iter().any(|word| parameter.words.contains(word));
         for literal in &self.goal.literals {
-            let own = nouns(&literal.keys);
+            // The goal may say whole names: `bucket id "shop"` is the bucket's and no other's.
+            let meant = meant(tool, literal);
+            let whole = meant > 0 && parameter.words.len() == meant && says(parameter, literal);
+            if meant > 1 && !whole {
+                continue;
+            }
+            let own = whole || nouns(&literal.keys);
             let told = literal
                 .keys
                 .iter()
                 .any(|word| parameter.described.contains(word) || tool.name.contains(word));
             let score = match (own, told, literal.keyed) {
+                (true, _, _) if whole => 3.8,
                 (true, _, _) => 3.5,
                 (false, true, _) => 2.2,
                 (false, false, true) => continue,
@@ -408,7 +416,12 @@ impl<'a> Talk<'a> {
                 .cloned()
                 .collect()
         };
+        // The 3 of "order-3" is none.
+        let parts = self.goal.literals.iter();
+        let parts = parts.filter(|literal| literal.text.parse::<f64>().is_err());
+        let quoted: Vec<String> = parts.flat_map(|l| words(&l.text)).collect();
         (0..all.len())
+            .filter(|at| !quoted.contains(&all[*at]))
             .filter_map(|at| Some((number(&all[at])?, beside(at))))
             .collect()
     }
@@ -509,6 +522,20 @@ fn parameters(spec: &ActionSpec) -> Vec<Parameter<'_>> {
             }
         })
         .collect()
+}
+
+/// Whether all words of a parameter's name stand beside the literal.
+fn says(parameter: &Parameter<'_>, literal: &Literal) -> bool {
+    let words = &parameter.words;
+    !words.is_empty() && words.iter().all(|word| literal.keys.contains(word))
+}
+
+/// How many words the longest name of a parameter has that stands whole beside a literal.
+fn meant(tool: &Tool<'_>, literal: &Literal) -> usize {
+    let said = tool.parameters.iter().filter(|p| says(p, literal));
+    said.map(|parameter| parameter.words.len())
+        .max()
+        .unwrap_or(0)
 }
 
 /// Whether a parameter takes words to look for.

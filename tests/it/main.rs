@@ -34,5 +34,6 @@ mod search_properties;
 mod state_machine;
 mod support;
 mod tasks;
+mod tool_apps;
 mod tool_world;
 mod tools_http;
