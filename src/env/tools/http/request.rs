@@ -364,6 +364,8 @@ fn payload(body: &Body, arguments: &Map<String, Value>) -> Result<Payload, Rejec
     let value = match &body.shape {
         BodyShape::Whole(argument) => match arguments.get(argument) {
             Some(value) => value.clone(),
+            // Only an object that may be empty is needed and yet no required argument.
+            None if body.required => Value::Object(Map::new()),
             None => return Ok(Payload::Empty),
         },
         BodyShape::Properties { fields, required } => {

@@ -684,8 +684,8 @@ fn body(
         let argument = Argument {
             wire: "body".to_owned(),
             place: None,
+            required: required && !may_be_empty(encoding, &schema),
             schema,
-            required,
         };
         return made(BodyShape::Whole(String::new()), vec![argument]);
     }
@@ -718,6 +718,25 @@ fn body(
         required: if required { Vec::new() } else { needed },
     };
     made(shape, arguments)
+}
+
+/// Whether the body is an object that nothing has to be in: where it is not given, `{}` is sent.
+fn may_be_empty(encoding: BodyEncoding, schema: &Value) -> bool {
+    let asks = [
+        "required",
+        "minProperties",
+        "allOf",
+        "anyOf",
+        "oneOf",
+        "not",
+        "if",
+        "enum",
+        "const",
+        "dependentRequired",
+    ];
+    encoding == BodyEncoding::Json
+        && schema["type"] == "object"
+        && asks.iter().all(|key| schema.get(key).is_none())
 }
 
 /// An object whose properties say everything about it.
@@ -957,6 +976,7 @@ fn cut_line(line: &str, most: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::tools::http::build;
     use crate::env::tools::openapi::census;
 
     fn converted(text: &str) -> Converted {
@@ -1101,6 +1121,29 @@ paths:
             ),
             json!({ "a": { "type": "string" }, "b": { "type": "string" } })
         );
+    }
+
+    #[test]
+    fn a_body_that_may_be_empty_need_not_be_given() {
+        let given = |schema: &str| {
+            let text = format!(
+                "openapi: 3.0.0\nservers: [{{url: 'https://a.example'}}]\npaths:\n  /a:\n    post:\n      requestBody:\n        required: true\n        content:\n          application/json:\n            schema: {schema}\n      responses: {{}}\n"
+            );
+            let tool = converted(&text).tools.remove(0);
+            let needed = tool.parameters["required"].clone();
+            let request = build(plan(&tool), &Map::new());
+            (needed, request.unwrap().body)
+        };
+        let (needed, sent) = given("{type: object, properties: {}}");
+        assert_eq!(needed, Value::Null);
+        assert_eq!(sent.shown(10).as_deref(), Some("{}"));
+        // One that asks for something, and one that is no object, are still to be given.
+        for schema in [
+            "{type: object, minProperties: 1}",
+            "{type: array, items: {type: integer}}",
+        ] {
+            assert_eq!(given(schema).0, json!(["body"]), "{schema}");
+        }
     }
 
     #[test]
