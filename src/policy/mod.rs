@@ -2,7 +2,6 @@
 
 mod batch;
 mod lexical;
-mod lexical_tools;
 mod llm;
 mod proposal;
 mod wire;

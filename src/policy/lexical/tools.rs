@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
-use super::lexical::Scored;
+use super::proposer::Scored;
 use crate::llm::replies::{Call, Fact, READING, answers, calls, covered, name_words, plain};
 use crate::llm::words::{Goal, Literal, Measure, count, figure, terms, words};
 use crate::types::{Action, ActionSpec, View};
