@@ -91,4 +91,8 @@ async fn greedy_sends_the_first_write_it_meets_and_fails() {
     assert_eq!(report.verdict.outcome, Outcome::NotSolved, "{report:?}");
     assert_eq!(report.steps.writes, 0);
     assert!(report.steps.commit_writes >= 1);
+
+    // The write was answered by a page, and the second round came back to it.
+    assert_eq!((report.rounds, report.steps.misses.len()), (2, 0));
+    assert!(report.steps.lost.is_empty());
 }

@@ -11,121 +11,13 @@ use axum::body::Body;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use branchline::context::Cx;
-use branchline::env::browser::{
-    BrowserBinary, BrowserConfig, BrowserKind, BrowserWorld, RestoreLimits,
-};
-use branchline::env::{Environment, FixedSite, RestoreError, World};
-use branchline::types::{
-    Action, Miss, MissReason, Observation, Restored, Rung, Seed, Snapshot, Step, Writes,
-};
+use branchline::env::World;
+use branchline::env::browser::{BrowserBinary, BrowserConfig, BrowserKind, RestoreLimits};
+use branchline::types::{MissReason, Rung, Seed, Writes};
 use futures_util::{SinkExt, StreamExt};
-use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
-use tokio_util::sync::{CancellationToken, DropGuard};
 
-fn config() -> BrowserConfig {
-    BrowserConfig {
-        screenshots: false,
-        settle: Duration::from_secs(3),
-        ..BrowserConfig::default()
-    }
-}
-
-/// A server that can be stopped.
-struct Served {
-    origin: String,
-    stop: Option<DropGuard>,
-    task: tokio::task::JoinHandle<()>,
-}
-
-impl Served {
-    async fn with(app: Router) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let origin = format!("http://{}", listener.local_addr().unwrap());
-        let cancel = CancellationToken::new();
-        let stopped = cancel.clone().cancelled_owned();
-        let task = tokio::spawn(async move {
-            tokio::select! {
-                served = axum::serve(listener, app) => served.unwrap(),
-                () = stopped => {}
-            }
-        });
-        Self {
-            origin,
-            stop: Some(cancel.drop_guard()),
-            task,
-        }
-    }
-
-    /// Stops it and waits until its port is closed.
-    async fn down(&mut self) {
-        drop(self.stop.take());
-        (&mut self.task).await.unwrap();
-    }
-}
-
-struct Lane {
-    world: BrowserWorld,
-    env: Box<dyn Environment>,
-    cx: Cx,
-}
-
-impl Lane {
-    async fn open(site: &Served, config: BrowserConfig, writes: Writes) -> Self {
-        let site = Arc::new(FixedSite::new(&site.origin));
-        let world = BrowserWorld::new(config, site, "/", writes, None);
-        let cx = Cx::default();
-        let env = world.open(Seed(1), &cx).await.unwrap();
-        Self { world, env, cx }
-    }
-
-    async fn observe(&mut self) -> Observation {
-        self.env.observe(&self.cx).await.unwrap()
-    }
-
-    async fn state(&mut self) -> (Snapshot, Observation) {
-        let seen = self.observe().await;
-        (self.env.snapshot(&self.cx).await.unwrap(), seen)
-    }
-
-    async fn act(&mut self, name: &str, arguments: Value) {
-        let action = Action::new(name, arguments);
-        let step = self.env.act(&action, &self.cx).await.unwrap();
-        assert!(matches!(step, Step::Done { .. }), "{action}: {step:?}");
-    }
-
-    async fn click(&mut self, name: &str) {
-        let seen = self.observe().await;
-        let found = seen
-            .elements
-            .iter()
-            .find(|e| e.interactive && e.name == name);
-        let found = found.unwrap_or_else(|| panic!("no {name:?} in:\n{}", seen.text));
-        let reference = found.r#ref.clone();
-        self.act("click", json!({ "ref": reference })).await;
-    }
-
-    async fn restore(&mut self, to: &Snapshot) -> Restored {
-        self.env.restore(to, &self.cx).await.unwrap()
-    }
-
-    /// The reasons for which no rung led back.
-    async fn lost(&mut self, to: &Snapshot) -> Vec<(Rung, MissReason)> {
-        match self.env.restore(to, &self.cx).await {
-            Err(RestoreError::Exhausted { misses }) => ways(&misses),
-            other => panic!("expected no way back, got {other:?}"),
-        }
-    }
-}
-
-fn ways(misses: &[Miss]) -> Vec<(Rung, MissReason)> {
-    misses.iter().map(|m| (m.rung, m.reason)).collect()
-}
-
-fn page(body: &'static str) -> axum::routing::MethodRouter {
-    get(move || std::future::ready(Html(body)))
-}
+use crate::support::lane::{Lane, Served, config, page, ways};
 
 const AWAY: &str = "<title>Away</title><p>elsewhere</p>";
 

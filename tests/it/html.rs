@@ -683,6 +683,39 @@ async fn html_holds_writes_and_releases_only_what_is_allowed() {
     assert!(text.contains("\"redirectURL\":\"/echo\""), "{text}");
 }
 
+fn forwarding(path: &str, ask: &Ask) -> Option<Reply> {
+    Some(match path {
+        "/" => html(
+            "<form method=post action=/near><button>Near</button></form>
+             <form method=post action=/far><button>Far</button></form>",
+        ),
+        "/near" => redirect(308, "/buy"),
+        "/far" => redirect(307, "http://elsewhere.test/buy"),
+        "/buy" => html(format!("bought by {}", ask.method)),
+        _ => return None,
+    })
+}
+
+#[tokio::test]
+async fn html_lets_a_released_write_go_on_where_its_server_sends_it() {
+    let mut lane = open_with(forwarding, Writes::Hold, HtmlConfig::default()).await;
+    let seen = lane.observe().await;
+    for (button, away) in [("Far", true), ("Near", false)] {
+        let click = Action::new("click", json!({"ref": reference(&seen, button)}));
+        let effects = held(lane.env.act(&click, &lane.cx).await.unwrap());
+        let step = lane.env.release(&click, &effects, &lane.cx).await.unwrap();
+        if away {
+            let urls: Vec<String> = held(step).into_iter().map(|e| e.url).collect();
+            assert_eq!(urls[0], "http://elsewhere.test/buy");
+        } else {
+            assert!(matches!(step, Step::Done { .. }), "{step:?}");
+        }
+    }
+    assert!(lane.text().await.contains("bought by POST"));
+    let requests = ["GET /", "POST /far", "POST /near", "POST /buy"];
+    assert_eq!(lane.requests(), requests);
+}
+
 fn rules(path: &str, _: &Ask) -> Option<Reply> {
     Some(match path {
         "/" => {

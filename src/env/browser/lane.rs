@@ -58,7 +58,7 @@ use super::volatile::{Learned, Mask};
 use super::world::{DialogPolicy, Rest};
 use crate::context::{Cx, Interrupted};
 use crate::env::page::shorten;
-use crate::env::page::writes::Permits;
+use crate::env::page::writes::{self, Permits};
 use crate::types::{
     Effect, EffectKind, EffectRules, MissReason, Notice, NoticeKind, RequestClass, RequestUse,
 };
@@ -810,6 +810,9 @@ struct PausedEvent {
     response_status_code: Option<i64>,
     #[serde(default)]
     response_error_reason: Option<String>,
+    /// The request whose redirection this one follows.
+    #[serde(default)]
+    redirected_request_id: Option<String>,
     #[serde(default)]
     response_headers: Vec<HeaderEntry>,
 }
@@ -1552,9 +1555,14 @@ impl Follower {
             self.replayed(session, id, reply.ok());
             return;
         }
-        let fate = state
-            .ledger
-            .request(class, hold, || event.request.effect(url.clone()), &url);
+        let before = event.redirected_request_id.as_ref();
+        let before = before.and_then(|_| state.log.latest(&event.network_id));
+        let goes_on = before.is_some_and(|(sent, from)| {
+            self.setup.class(sent, from, event.r#use()) == RequestClass::Write
+                && writes::repeats((sent, from), (method, &url))
+        });
+        let effect = || event.request.effect(url.clone());
+        let fate = state.ledger.request(class, hold && !goes_on, effect, &url);
         if fate == Fate::Stopped {
             // What may change a server does not leave. A 204 keeps the page in place, also for a
             // form's navigation (a refused document would replace it by an error page).

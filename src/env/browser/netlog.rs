@@ -178,6 +178,13 @@ impl NetLog {
         }
     }
 
+    /// Method and URL of the latest request with this id.
+    pub(super) fn latest(&self, network: &str) -> Option<(&str, &str)> {
+        let mut latest = self.slots.iter().rev();
+        let slot = latest.find(|slot| slot.network == network)?;
+        Some((&slot.method, &slot.url))
+    }
+
     /// Where the requests of the document with this loader begin.
     pub(super) fn position(&self, loader: &str) -> Option<usize> {
         self.slots.iter().position(|slot| slot.network == loader)
@@ -204,16 +211,18 @@ impl NetLog {
             let slot = &self.slots[*i];
             fits(slot) && matches!(slot.fate, Fate::Answered(_) | Fate::Failed)
         };
-        // A document that a form brought is asked for again by its address alone.
-        let document = Some(from).filter(|&from| {
-            let slot = self.slots.get(from);
-            slot.is_some_and(|slot| {
-                slot.url == url && matches!(slot.fate, Fate::Answered(_)) && !used[from]
-            })
-        });
-        let own = document.or_else(|| (from..self.slots.len()).find(|i| known(i) && !used[*i]));
-        // A page that is left gives up what it waits for: only its own requests fail again.
+        // The document is asked for by its address alone, also where it came by a POST, of which
+        // redirections may have made several requests with one id: the last one brought it.
+        let first = self.slots.get(from);
+        let document = |slot: &Slot| {
+            slot.url == url && first.is_some_and(|first| first.network == slot.network)
+        };
         let answered = |i: &usize| matches!(self.slots[*i].fate, Fate::Answered(_));
+        let brought = |i: &usize| document(&self.slots[*i]) && answered(i);
+        let brought = (from..self.slots.len()).rev().find(brought);
+        let brought = brought.filter(|&i| !used[i]);
+        let own = brought.or_else(|| (from..self.slots.len()).find(|i| known(i) && !used[*i]));
+        // A page that is left gives up what it waits for: only its own requests fail again.
         let earlier = || {
             let before = (0..from).rev().find(|i| known(i) && answered(i));
             before.or_else(|| (from..self.slots.len()).rev().find(known))
@@ -228,7 +237,7 @@ impl NetLog {
         }
         let unkept = self.slots[from.min(self.slots.len())..].iter().rev();
         let reason = unkept
-            .filter(|slot| fits(slot))
+            .filter(|slot| fits(slot) || document(slot))
             .find_map(|slot| match slot.fate {
                 Fate::NotKept(reason) => Some(reason),
                 Fate::Waiting => Some(MissReason::Stream),
@@ -309,6 +318,24 @@ mod tests {
         let mut ask = |method, url| body(&log, from, &mut used, method, url);
         assert_eq!(ask("GET", "/add").unwrap(), "p-body");
         assert_eq!(ask("GET", "/add"), Err(MissReason::NotRecorded));
+    }
+
+    #[test]
+    fn a_document_is_what_the_last_of_its_redirections_brought() {
+        let bodies = Bodies::default();
+        let mut log = log(&[("d1", "GET", "/order"), ("p", "POST", "/order")]);
+        // A 308 to itself with a mark, and from there to another address.
+        for (url, body) in [("/order?2", "two"), ("/thanks", "three")] {
+            log.asked("p", "POST", url);
+            log.answered("p", url, answer(&bodies, body), ROOM);
+        }
+        assert_eq!(log.latest("p"), Some(("POST", "/thanks")));
+        assert_eq!(log.latest("q"), None);
+        let from = log.position("p").unwrap();
+        let mut used = Vec::new();
+        let mut ask = |method, url| body(&log, from, &mut used, method, url);
+        assert_eq!(ask("GET", "/thanks").unwrap(), "three");
+        assert_eq!(ask("GET", "/thanks"), Err(MissReason::NotRecorded), "once");
     }
 
     #[test]

@@ -570,16 +570,19 @@ impl Browser {
     /// A fresh context, the server put back, the path walked again.
     async fn replay(&mut self, to: &Snapshot, saved: &Saved, cx: &Cx) -> Result<End, RestoreError> {
         self.at = None;
-        let wrote = saved.path.iter().find(|step| step.wrote);
-        if let Some(step) = wrote
-            && !self.instance.resets()
-            && self.world.writes != Writes::Session
-        {
-            let detail = format!(
-                "`{}`; set `writes = \"session\"` if the server keeps this state per session",
-                step.action
-            );
-            return Ok(Missed(MissReason::Unrepeatable, detail));
+        if let Some(step) = saved.path.iter().find(|step| step.wrote) {
+            let advice = match self.world.writes {
+                // What a commit released is done: it is never sent again.
+                Writes::Hold => Some("a commit sent its write, and that once"),
+                Writes::Checkpoint | Writes::Allow if !self.instance.resets() => {
+                    Some("set `writes = \"session\"` if the server keeps this state per session")
+                }
+                Writes::Session | Writes::Checkpoint | Writes::Allow => None,
+            };
+            if let Some(advice) = advice {
+                let detail = format!("`{}`; {advice}", step.action);
+                return Ok(Missed(MissReason::Unrepeatable, detail));
+            }
         }
         if self.instance.resets() {
             match self.instance.reset(cx).await {

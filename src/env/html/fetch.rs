@@ -259,8 +259,9 @@ impl Network {
         cx: &Cx,
     ) -> Result<Reply, FetchError> {
         let first = request.url.clone();
+        let mut goes_on = false;
         for _ in 0..=MAX_REDIRECTS {
-            let reply = self.once(&request, with, cx).await?;
+            let reply = self.once(&request, goes_on, with, cx).await?;
             let to = matches!(reply.status, 301 | 302 | 303 | 307 | 308)
                 .then(|| reply.header(LOCATION.as_str()))
                 .flatten();
@@ -283,6 +284,8 @@ impl Network {
             if next.fragment().is_none() {
                 next.set_fragment(request.url.fragment());
             }
+            let wrote = self.class(&request, with.rules) == RequestClass::Write;
+            let sent = (request.method.clone(), request.url.clone());
             let becomes_get = match reply.status {
                 303 => request.method != "HEAD",
                 301 | 302 => request.method == "POST",
@@ -293,6 +296,8 @@ impl Network {
                 request.body = None;
             }
             request.url = next;
+            let next = (request.method.as_str(), request.url.as_str());
+            goes_on = wrote && writes::repeats((&sent.0, sent.1.as_str()), next);
         }
         Err(FetchError::Failed {
             url: first.to_string(),
@@ -302,10 +307,16 @@ impl Network {
         })
     }
 
-    /// One exchange.
+    fn class(&self, request: &Request, rules: &EffectRules) -> RequestClass {
+        let (method, url) = (&request.method, request.url.as_str());
+        rules.class(method, url, &self.logical, RequestUse::Main)
+    }
+
+    /// One exchange. A write that `goes_on` passes: it is the redirection of one that passed.
     async fn once(
         &self,
         request: &Request,
+        goes_on: bool,
         with: &mut Dealings<'_>,
         cx: &Cx,
     ) -> Result<Reply, FetchError> {
@@ -316,10 +327,7 @@ impl Network {
             .collect::<Vec<_>>()
             .join("; ");
         let headers = self.headers(request, &cookie);
-        let url = request.url.as_str();
-        let class = with
-            .rules
-            .class(&request.method, url, &self.logical, RequestUse::Main);
+        let class = self.class(request, with.rules);
         let writes = class == RequestClass::Write;
         match class {
             RequestClass::Read => {
@@ -328,7 +336,7 @@ impl Network {
             }
             RequestClass::Write => {
                 let mut effect = request.effect(&headers);
-                effect.held = !with.ledger.gate.passes(&effect);
+                effect.held = !with.ledger.gate.passes(&effect) && !goes_on;
                 let held = effect.held;
                 with.ledger.writes.push(effect);
                 if held {

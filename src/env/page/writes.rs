@@ -178,6 +178,15 @@ impl Permits {
     }
 }
 
+/// Whether the redirection of a write (method and URL) repeats it at another URL of its server, as
+/// 307 and 308 have it: it is the same write going on, and whoever let it leave let it go on. To another
+/// server it is a write of its own.
+pub(in crate::env) fn repeats(sent: (&str, &str), next: (&str, &str)) -> bool {
+    let origin = |url: &str| url::Url::parse(url).map(|url| url.origin());
+    let same = matches!((origin(sent.1), origin(next.1)), (Ok(a), Ok(b)) if a == b);
+    sent.0 == next.0 && !matches!(sent.0, "GET" | "HEAD" | "OPTIONS") && same
+}
+
 /// Whether a request is the one that was allowed: the same method and URL, and a body with the same
 /// fields. Only a value that cannot be the same twice may differ: an anti-forgery token, a nonce, a
 /// key of idempotence (by the field's name), a time of the same day (by the value's form), and one
@@ -369,6 +378,24 @@ mod tests {
             ..write("/buy", "qty=1")
         };
         assert_eq!(Permits::new(&[read]).left(), []);
+    }
+
+    #[test]
+    fn a_redirection_goes_on_where_it_repeats_a_write_on_its_server() {
+        let sent = ("POST", "http://a.test/x");
+        assert!(repeats(sent, ("POST", "http://a.test/y?z")));
+        assert!(!repeats(sent, ("GET", "http://a.test/y")));
+        assert!(!repeats(sent, ("PUT", "http://a.test/y")));
+        for other in [
+            "https://a.test/y",
+            "http://a.test:81/y",
+            "http://b.test/y",
+            "/y",
+        ] {
+            assert!(!repeats(sent, ("POST", other)), "{other}");
+        }
+        let read = ("GET", "http://a.test/x");
+        assert!(!repeats(read, read));
     }
 
     #[test]

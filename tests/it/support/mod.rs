@@ -1,6 +1,7 @@
 //! What the tests share: small servers, and walks on them.
 
 pub(crate) mod board;
+pub(crate) mod lane;
 pub(crate) mod mcp;
 pub(crate) mod serve;
 pub(crate) mod site;
