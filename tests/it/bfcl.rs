@@ -1,5 +1,5 @@
 //! BFCL's right solutions through our environment, and going back in the middle of them. Needs
-//! `branchline fetch bfcl`; a few tasks, or all with `BRANCHLINE_BFCL=all`.
+//! `branchline fetch bfcl`; a few tasks, or all with `BRANCHLINE_BFCL=all` (minutes: see docs/tools.md).
 
 #![expect(
     clippy::unwrap_used,
@@ -7,6 +7,7 @@
     reason = "a helper that panics fails the test it serves; a skip is to be seen"
 )]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -22,6 +23,12 @@ use branchline::task::data_dir;
 use branchline::types::{Action, Query, Seed, Step, Writes};
 use serde_json::{Value, json};
 
+/// Right solutions that are not valid: the task, the call that is refused, and what it is refused for.
+const INVALID: [(usize, &str, &str); 1] = [
+    // Gives 'ticket_001' where the operation's own document declares an integer.
+    (173, "close_ticket", "integer"),
+];
+
 fn fetched() -> Option<PathBuf> {
     let data = data_dir().filter(|data| is_fetched(data));
     if data.is_none() {
@@ -33,7 +40,8 @@ fn fetched() -> Option<PathBuf> {
 fn numbers() -> Vec<usize> {
     match std::env::var("BRANCHLINE_BFCL").as_deref() {
         Ok("all") => (0..TASKS).collect(),
-        _ => vec![0, 51, 102, 153],
+        // In 57 and 78 only reads are before the state that is gone back to.
+        _ => vec![0, 51, 57, 78, 102, 153, 173],
     }
 }
 
@@ -141,7 +149,7 @@ fn whole(turns: &[Vec<Action>]) -> Vec<Action> {
 async fn right_solutions_are_right() {
     let Some(data) = fetched() else { return };
     let (cx, server) = (Cx::default(), BfclServer::with_gold());
-    let (mut valid, mut wrong) = (0, Vec::new());
+    let mut wrong = BTreeMap::new();
     for number in numbers() {
         let (world, _, turns) = task(&data, &server, number).await;
         let mut env = world.open(Seed(0), &cx).await.unwrap();
@@ -152,16 +160,21 @@ async fn right_solutions_are_right() {
             }
         }
         let reward = env.query(&Query::Reward, &cx).await.unwrap();
-        if reward == json!(1.0) {
-            valid += 1;
-        } else {
-            wrong.push(format!("{number}: {refused:?}"));
+        if reward != json!(1.0) {
+            wrong.insert(number, refused);
         }
         env.close(&cx).await.unwrap();
     }
     let of = numbers().len();
+    let valid = of - wrong.len();
     eprintln!("{valid} of {of} right solutions are valid; not: {wrong:#?}");
-    assert!(valid * 200 >= of * 195, "{wrong:#?}");
+    let known = INVALID.iter().filter(|(n, ..)| numbers().contains(n));
+    for (number, call, declared) in known {
+        let refused = wrong.remove(number).unwrap_or_default();
+        let named = |why: &String| why.contains(call) && why.contains(declared);
+        assert!(refused.iter().any(named), "{number}: {refused:?}");
+    }
+    assert_eq!(wrong, BTreeMap::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,8 @@
 //! * The goal is all of the user's requests in their order. The operation `end_turn` says that one
 //!   is done. (The benchmark shows a request only when the one before it is done, to a model that
 //!   cannot go back; here the agent knows what will be asked.)
-//! * Every call is sent, reads too: the benchmark compares what was answered.
+//! * Every call is sent, reads too: the benchmark compares what was answered. The session keeps the
+//!   answers, so that to a search every call writes: what another branch read is taken back with it.
 //! * The check is the benchmark's own, of state and of answers, after each turn: reward 1 or 0.
 
 mod catalogue;
