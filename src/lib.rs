@@ -7,6 +7,7 @@
 //! | [`types`] | plain data: actions, observations, digests, effects, costs, ids |
 //! | [`context`] | what every external call is given: cancellation, deadline |
 //! | [`located`] | faults in files that people write, with line and column |
+//! | `http` | what every client of HTTP makes of an answer |
 //! | [`search`] | **pure**: tree, budgets, strategies; decides by ask and tell, does nothing itself |
 //! | [`mod@env`] | environments and worlds: act, observe, snapshot, restore |
 //! | [`llm`] | chat models: OpenAI-compatible, scripted, cassette |
@@ -26,6 +27,7 @@ pub mod context;
 pub mod critic;
 pub mod env;
 pub mod eval;
+mod http;
 pub mod judge;
 pub mod llm;
 pub mod located;

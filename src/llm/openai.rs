@@ -32,6 +32,7 @@ use super::{
     TokenProb, ToolCall, Usage,
 };
 use crate::context::Cx;
+use crate::http::{causes, retry_after};
 use crate::types::Cost;
 
 /// Most bytes of a reply that are read.
@@ -676,42 +677,6 @@ fn headers(
     Ok(map)
 }
 
-/// How long the server asks to wait.
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = |name: &str| {
-        headers
-            .get(name)
-            .and_then(|v| v.to_str().ok())
-            .map(str::trim)
-    };
-    if let Some(ms) = text("retry-after-ms").and_then(|v| v.parse::<u64>().ok()) {
-        return Some(Duration::from_millis(ms));
-    }
-    let value = text("retry-after")?;
-    if let Ok(seconds) = value.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let then = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value)
-        .ok()?;
-    Some(
-        SystemTime::from(then)
-            .duration_since(now)
-            .unwrap_or_default(),
-    )
-}
-
-/// An error with its causes on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
-}
-
 /// The first part of a body, on one line.
 fn quote(body: &str) -> String {
     let line = body.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -944,31 +909,6 @@ mod tests {
             error.to_string(),
             "no key for the model at api.openai.com: set the environment variable OPENAI_API_KEY, or name another with `key_env`"
         );
-    }
-
-    #[test]
-    fn retry_after_in_all_its_forms() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777);
-        let of = |name: &'static str, value: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_static(value));
-            retry_after(&headers, now)
-        };
-        assert_eq!(of("retry-after", "3"), Some(Duration::from_secs(3)));
-        assert_eq!(
-            of("retry-after-ms", "250"),
-            Some(Duration::from_millis(250))
-        );
-        assert_eq!(
-            of("retry-after", "Sun, 06 Nov 1994 08:49:47 GMT"),
-            Some(Duration::from_secs(10))
-        );
-        assert_eq!(
-            of("retry-after", "Sun, 06 Nov 1994 08:49:07 GMT"),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(of("retry-after", "soon"), None);
-        assert_eq!(of("retry-after", "-1"), None);
     }
 
     #[test]

@@ -9,14 +9,13 @@ use branchline::env::browser::{BrowserConfig, BrowserWorld, DialogPolicy};
 use branchline::env::episode::Episode;
 use branchline::env::{ActError, Environment, RestoreError, World};
 use branchline::types::{
-    Action, EffectKind, Miss, MissReason, NoticeKind, Observation, Query, Restored, Rung, Seed,
-    Step, Writes,
+    Action, EffectKind, Miss, MissReason, NoticeKind, Query, Restored, Rung, Seed, Step, Writes,
 };
 use serde_json::{Value, json};
 
 use crate::conformance::{Script, conforms};
 use crate::support::site::{Answer, Pages};
-use crate::support::steps::{done, reference, rejected};
+use crate::support::steps::{Hands, done, reference, rejected};
 
 struct Bench {
     pages: Pages,
@@ -50,30 +49,13 @@ async fn open(pages: &[(&str, &str)]) -> Bench {
     open_with(pages, config(), Writes::Session).await
 }
 
+impl Hands for Bench {
+    fn hands(&mut self) -> (&mut dyn Environment, &Cx) {
+        (&mut *self.env, &self.cx)
+    }
+}
+
 impl Bench {
-    async fn observe(&mut self) -> Observation {
-        self.env.observe(&self.cx).await.unwrap()
-    }
-
-    async fn act(&mut self, name: &str, arguments: Value) -> Step {
-        self.env
-            .act(&Action::new(name, arguments), &self.cx)
-            .await
-            .unwrap()
-    }
-
-    /// Acts on the element with this name.
-    async fn on(&mut self, action: &str, name: &str, more: Value) -> Step {
-        let reference = reference(&self.observe().await, name);
-        let mut arguments = more;
-        arguments["ref"] = json!(reference);
-        self.act(action, arguments).await
-    }
-
-    async fn click(&mut self, name: &str) -> Step {
-        self.on("click", name, json!({})).await
-    }
-
     async fn text(&mut self) -> String {
         self.observe().await.text
     }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::steps::{held, reference};
+use crate::support::steps::{Hands, held, reference};
 
 // ------------------------------------------------------------ a server that counts what arrives
 
@@ -197,11 +197,13 @@ async fn open(server: Server, rules: EffectRules) -> Bench {
     }
 }
 
-impl Bench {
-    async fn observe(&mut self) -> Observation {
-        self.env.observe(&self.cx).await.unwrap()
+impl Hands for Bench {
+    fn hands(&mut self) -> (&mut dyn Environment, &Cx) {
+        (&mut *self.env, &self.cx)
     }
+}
 
+impl Bench {
     async fn mark(&mut self) -> Snapshot {
         self.observe().await;
         self.env.snapshot(&self.cx).await.unwrap()
@@ -210,11 +212,6 @@ impl Bench {
     async fn back(&mut self, to: &Snapshot) -> Observation {
         self.env.restore(to, &self.cx).await.unwrap();
         self.observe().await
-    }
-
-    async fn click(&mut self, name: &str) -> Step {
-        let action = click(&self.observe().await, name);
-        self.env.act(&action, &self.cx).await.unwrap()
     }
 }
 

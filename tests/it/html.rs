@@ -12,15 +12,14 @@ use branchline::demo::DemoSite;
 use branchline::env::html::{HtmlConfig, HtmlWorld};
 use branchline::env::{ActError, Environment, FixedSite, OpenError, RestoreError, World};
 use branchline::types::{
-    Action, EffectKind, EffectRules, NoticeKind, Observation, Query, RequestPattern, Rung, Seed,
-    Step, Writes,
+    Action, EffectKind, EffectRules, NoticeKind, Query, RequestPattern, Rung, Seed, Step, Writes,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::conformance::{Script, conforms};
 use crate::support::serve;
 use crate::support::site::{Answer, Pages};
-use crate::support::steps::{done, held, reference, rejected};
+use crate::support::steps::{Hands, done, held, reference, rejected};
 
 /// A page of the test server: status, headers, body.
 type Reply = (u16, Vec<(&'static str, String)>, Vec<u8>);
@@ -138,28 +137,13 @@ async fn open(routes: fn(&str, &Ask) -> Option<Reply>) -> Lane {
     open_with(routes, Writes::Session, HtmlConfig::default()).await
 }
 
+impl Hands for Lane {
+    fn hands(&mut self) -> (&mut dyn Environment, &Cx) {
+        (&mut *self.env, &self.cx)
+    }
+}
+
 impl Lane {
-    async fn observe(&mut self) -> Observation {
-        self.env.observe(&self.cx).await.unwrap()
-    }
-
-    async fn act(&mut self, name: &str, arguments: Value) -> Step {
-        let action = Action::new(name, arguments);
-        self.env.act(&action, &self.cx).await.unwrap()
-    }
-
-    /// Acts on the element with this name.
-    async fn on(&mut self, action: &str, name: &str, more: Value) -> Step {
-        let reference = reference(&self.observe().await, name);
-        let mut arguments = more;
-        arguments["ref"] = json!(reference);
-        self.act(action, arguments).await
-    }
-
-    async fn click(&mut self, name: &str) -> Step {
-        self.on("click", name, json!({})).await
-    }
-
     async fn text(&mut self) -> String {
         self.observe().await.text.replace(&self.origin, "")
     }

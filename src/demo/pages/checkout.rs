@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::demo::html::{Html, html};
 use crate::demo::layout::{alert, csrf, field, sum_row};
-use crate::demo::order::{self, Draft};
+use crate::demo::order::{self, Draft, Offer};
 use crate::demo::store::{self, CartLine, Cents, line_name};
 use crate::demo::visit::{Answer, Refusal, Reply, User, Visit, number};
 
@@ -157,18 +157,29 @@ pub(in crate::demo) fn post_checkout(visit: &mut Visit<'_>) -> Answer {
     Reply::see_other("/checkout/confirm")
 }
 
+/// The saved draft with its offer; or the answer where there is none to confirm.
+fn offered(
+    visit: &Visit<'_>,
+    lines: &[CartLine],
+) -> Result<Result<(Draft, Offer), Reply>, Refusal> {
+    let Some(draft) = saved(visit)?.filter(|_| !lines.is_empty()) else {
+        return Reply::see_other("/checkout").map(Err);
+    };
+    match order::offer(visit.db, &draft, lines)? {
+        Ok(offer) => Ok(Ok((draft, offer))),
+        Err(why) => {
+            let status = StatusCode::UNPROCESSABLE_ENTITY;
+            form(visit, status, &draft, lines, Some(&why)).map(Err)
+        }
+    }
+}
+
 /// `GET /checkout/confirm`
 pub(in crate::demo) fn confirm(visit: &mut Visit<'_>) -> Answer {
     let (_, lines) = ready(visit)?;
-    let Some(draft) = saved(visit)?.filter(|_| !lines.is_empty()) else {
-        return Reply::see_other("/checkout");
-    };
-    let offer = match order::offer(visit.db, &draft, &lines)? {
-        Ok(offer) => offer,
-        Err(why) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return form(visit, status, &draft, &lines, Some(&why));
-        }
+    let (draft, offer) = match offered(visit, &lines)? {
+        Ok(offered) => offered,
+        Err(elsewhere) => return Ok(elsewhere),
     };
     let body = html!(
         "<h1>Confirm your order</h1><div class=\"browse right\"><section><h2>What you get</h2>{lines}\
@@ -199,15 +210,9 @@ pub(in crate::demo) fn confirm(visit: &mut Visit<'_>) -> Answer {
 /// `POST /checkout/confirm`
 pub(in crate::demo) fn place_order(visit: &mut Visit<'_>) -> Answer {
     let (user, lines) = ready(visit)?;
-    let Some(draft) = saved(visit)?.filter(|_| !lines.is_empty()) else {
-        return Reply::see_other("/checkout");
-    };
-    let offer = match order::offer(visit.db, &draft, &lines)? {
-        Ok(offer) => offer,
-        Err(why) => {
-            let status = StatusCode::UNPROCESSABLE_ENTITY;
-            return form(visit, status, &draft, &lines, Some(&why));
-        }
+    let (draft, offer) = match offered(visit, &lines)? {
+        Ok(offered) => offered,
+        Err(elsewhere) => return Ok(elsewhere),
     };
     let owner = visit.owner();
     let id = order::place(visit.db, user.id, &owner, &draft, &offer, &lines)?;

@@ -10,6 +10,8 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 
+use crate::http::causes;
+
 /// How much of a hook's output an error quotes, in bytes.
 const QUOTED: usize = 600;
 /// No checkpoint's name is longer, in bytes.
@@ -140,17 +142,6 @@ pub(super) async fn http(
         let said = quoted(&body);
         Err(format!("{method} {url} answered {status}: {said}"))
     }
-}
-
-/// An error with its causes on one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 /// The checkpoint's name in the answer of a save hook: JSON text, an `id` member, or plain text.

@@ -6,9 +6,10 @@ use reqwest::header::LOCATION;
 use url::Url;
 
 use super::guard::forbids_url;
-use super::session::{causes, client};
+use super::session::client;
 use crate::context::{Cx, Interrupted};
 use crate::env::tools::registry::Allow;
+use crate::http::causes;
 
 /// Why a document could not be had. Completes "the document …".
 #[derive(Debug, thiserror::Error)]

@@ -1,9 +1,7 @@
 //! From a response to a reply: read within a bound, understood by what it is.
 
-use std::time::SystemTime;
-
 use reqwest::Response;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use serde_json::Value;
 
 use crate::env::tools::{Reply, cut};
@@ -134,22 +132,6 @@ fn text(declared: &str, bytes: &[u8], whole: bool) -> Option<String> {
     }
 }
 
-/// How long the server asks to wait: seconds or a date.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<std::time::Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<f64>() {
-        return std::time::Duration::try_from_secs_f64(seconds).ok();
-    }
-    let then = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value)
-        .ok()?;
-    Some(
-        SystemTime::from(then)
-            .duration_since(now)
-            .unwrap_or_default(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -201,18 +183,5 @@ mod tests {
         only the first 17 of more bytes were read
         what was read is shown as far as it was complete
         "#);
-    }
-
-    #[test]
-    fn waits() {
-        let mut headers = HeaderMap::new();
-        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_445_412_470);
-        headers.insert(RETRY_AFTER, "1.5".parse().unwrap());
-        assert_eq!(retry_after(&headers, now).unwrap().as_millis(), 1500);
-        headers.insert(
-            RETRY_AFTER,
-            "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap(),
-        );
-        assert_eq!(retry_after(&headers, now).unwrap().as_secs(), 10);
     }
 }

@@ -31,6 +31,7 @@ use crate::env::tools::registry::{Allow, CallLimits, Rate};
 use crate::env::tools::{
     Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool, Validators,
 };
+use crate::http::{causes, retry_after};
 use crate::types::{Effect, EffectKind, Rejection};
 
 /// What stands in a secret's place.
@@ -262,7 +263,7 @@ impl Session for HttpSession {
             let busy = status == StatusCode::TOO_MANY_REQUESTS
                 || (status == StatusCode::SERVICE_UNAVAILABLE && may_repeat);
             if busy && tries < TRIES {
-                let wait = reply::retry_after(response.headers(), SystemTime::now());
+                let wait = retry_after(response.headers(), SystemTime::now());
                 if let Some(wait) = wait.filter(|wait| *wait <= self.shared.limits.max_wait) {
                     drop(response);
                     cx.pause(wait).await?;
@@ -745,18 +746,4 @@ fn hide(value: &mut Value, secrets: &[String]) -> bool {
         }
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
-}
-
-/// An error with its causes on one line.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let own = cause.to_string();
-        if !text.contains(&own) {
-            text = format!("{text}: {own}");
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -26,6 +26,7 @@ use crate::env::tools::http::{client, is_private};
 use crate::env::tools::{
     Access, Binding, CallError, Prepared, Reply, Session, SourceError, Tool, Validators, compile,
 };
+use crate::http::causes;
 use crate::types::{Effect, EffectKind, Rejection};
 
 /// A tool list has no more pages than this.
@@ -121,7 +122,7 @@ impl McpSession {
                 Ok(listed) => listed,
                 Err(error) => {
                     self.note_exit().await;
-                    let error = with_cause(&error);
+                    let error = causes(&error);
                     return Err(self.unusable(&format!("could not list its tools: {error}")));
                 }
             };
@@ -223,7 +224,7 @@ impl McpSession {
                 Ok(reply)
             }
             Err(error) => {
-                let text = with_cause(&error);
+                let text = causes(&error);
                 if text.contains("Session expired (HTTP 404)") {
                     return Err(Trouble::Expired);
                 }
@@ -292,21 +293,6 @@ fn misfit(tool: &Tool, content: &Value) -> Option<String> {
     Some(format!("{text} (at `{}`)", error.instance_path()))
 }
 
-/// An error with its causes, which the SDK leaves out.
-fn with_cause(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
-}
-
 async fn connect(
     shared: &Arc<Shared>,
     stale: &Arc<AtomicBool>,
@@ -322,7 +308,7 @@ async fn connect(
         stale: Arc::clone(stale),
     };
     let failed = |error: &dyn std::error::Error, words: &str| {
-        let error = with_cause(error);
+        let error = causes(error);
         shared.unusable(format!("did not open a session: {error}{words}"))
     };
     match &config.server {
