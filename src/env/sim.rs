@@ -777,6 +777,7 @@ fn specs() -> Vec<ActionSpec> {
                 "additionalProperties": false,
             }),
             terminal: name == "stop",
+            together: false,
         }
     };
     vec![

@@ -241,6 +241,7 @@ mod tests {
             description: String::new(),
             parameters: json!({}),
             terminal: true,
+            together: false,
         }];
         let actions = [
             Action::new("a", json!({})),

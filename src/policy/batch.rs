@@ -4,7 +4,8 @@
 //! *round*: one to [`MOST_CALLS`] calls, each with the calls that must be done before it. A round of
 //! one call is that call; a larger one is the action [`Action::BATCH`], so that the trajectory
 //! holds the whole graph and depth counts rounds. What may run at the same time is the
-//! environment's decision, not the model's.
+//! environment's decision, not the model's: only actions that it offers as
+//! [`ActionSpec::together`] share a round.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,9 +25,35 @@ pub(super) const ID: &str = "call";
 /// The field that names the calls before it.
 pub(super) const AFTER: &str = "after_calls";
 
-/// The schema of one round, from the variants of its calls.
-pub(super) fn schema(variants: Vec<Value>) -> Value {
-    let variants: Vec<Value> = variants
+/// The schema of one round, from the variants of calls that must be one of their own, and of calls
+/// that may stand together.
+pub(super) fn schema(alone: Vec<Value>, together: Vec<Value>) -> Value {
+    let mut rounds = Vec::new();
+    for (variants, most) in [(alone, 1), (together, MOST_CALLS)] {
+        if !variants.is_empty() {
+            rounds.push(json!({
+                "type": "array",
+                "items": { "anyOf": named(variants) },
+                "minItems": 1,
+                "maxItems": most,
+            }));
+        }
+    }
+    let calls = match rounds.len() {
+        1 => rounds.remove(0),
+        _ => json!({ "anyOf": rounds }),
+    };
+    json!({
+        "type": "object",
+        "properties": { CALLS: calls },
+        "required": [CALLS],
+        "additionalProperties": false,
+    })
+}
+
+/// The variants with a name for each call, and the names of those before it.
+fn named(variants: Vec<Value>) -> Vec<Value> {
+    variants
         .into_iter()
         .map(|mut variant| {
             variant["properties"][ID] = json!({ "type": "string" });
@@ -37,20 +64,7 @@ pub(super) fn schema(variants: Vec<Value>) -> Value {
             }
             variant
         })
-        .collect();
-    json!({
-        "type": "object",
-        "properties": {
-            CALLS: {
-                "type": "array",
-                "items": { "anyOf": variants },
-                "minItems": 1,
-                "maxItems": MOST_CALLS,
-            },
-        },
-        "required": [CALLS],
-        "additionalProperties": false,
-    })
+        .collect()
 }
 
 /// The action that a round comes to, or what is wrong with it. A bare action is a round of one.
@@ -92,15 +106,18 @@ pub(super) fn action(
         1 => return Ok(read.remove(0).2),
         _ => {}
     }
-    let ends = |call: &Action| {
+    for (.., call) in &read {
         let spec = actions.iter().find(|spec| spec.name == call.name);
-        spec.is_some_and(|spec| spec.terminal)
-    };
-    if let Some((.., call)) = read.iter().find(|(.., call)| ends(call)) {
-        return Err(format!(
-            "`{}` ends the task and must stand alone",
-            call.name
-        ));
+        if let Some(spec) = spec.filter(|spec| !spec.together) {
+            let name = &spec.name;
+            return Err(if spec.terminal {
+                format!("`{name}` ends the task and must stand alone")
+            } else {
+                format!(
+                    "`{name}` must be a round of its own: together stand only calls that read or are known to be independent"
+                )
+            });
+        }
     }
     // The model's own names for calls mean nothing: by place, equal rounds are equal actions.
     let mut places = BTreeMap::new();
@@ -184,11 +201,16 @@ mod tests {
                 "required": ["q"],
             }),
             terminal,
+            together: name == "find",
         }
     }
 
     fn read(written: &Value) -> Result<Action, String> {
-        let actions = [spec("find", false), spec("finish", true)];
+        let actions = [
+            spec("find", false),
+            spec("buy", false),
+            spec("finish", true),
+        ];
         let observation = Observation {
             url: String::new(),
             title: String::new(),
@@ -235,6 +257,11 @@ mod tests {
         assert_eq!(
             refused(json!([call("x", "mug", &[]), end])),
             "`finish` ends the task and must stand alone"
+        );
+        let buy = json!({ "call": "b", "action": "buy", "q": "mug", "after_calls": [] });
+        assert_eq!(
+            refused(json!([call("x", "mug", &[]), buy])),
+            "`buy` must be a round of its own: together stand only calls that read or are known to be independent"
         );
         assert_eq!(
             refused(json!([call("x", "mug", &["y"]), call("y", "pot", &["x"])])),

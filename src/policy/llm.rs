@@ -137,17 +137,15 @@ impl LlmPolicy {
         };
         let actions = offered(view.actions);
         let rounds = self.rounds(view);
-        let variants = wire::variants(
-            &actions,
-            view.observation,
-            &shown,
-            &tried,
-            self.config.reasons,
-        );
+        let variants = |of: &[ActionSpec]| {
+            wire::variants(of, view.observation, &shown, &tried, self.config.reasons)
+        };
         let items = if rounds {
-            batch::schema(variants)
+            let (together, alone): (Vec<_>, Vec<_>) =
+                actions.iter().cloned().partition(|spec| spec.together);
+            batch::schema(variants(&alone), variants(&together))
         } else {
-            json!({ "anyOf": variants })
+            json!({ "anyOf": variants(&actions) })
         };
         let schema = wire::schema(&items, most);
         let (n, temperature) = match self.config.mode {
@@ -438,7 +436,7 @@ fn system(actions: &[ActionSpec], rounds: bool) -> String {
             format!(
                 "- Put into one round what does not need each other's results: at most {} calls. \
                  A call that only has to wait for another names it in `after_calls`. What needs a result \
-                 belongs into a later round.\n",
+                 belongs into a later round. What stands alone is a round of one call.\n",
                 batch::MOST_CALLS
             ),
             "{\"actions\":[{\"calls\":[{\"call\":\"a\",\"after_calls\":[],\"action\":\"…\",arguments by name}]}]}",
@@ -463,7 +461,7 @@ fn system(actions: &[ActionSpec], rounds: bool) -> String {
          Reply with JSON only, on one line without spaces: {form}.",
         open = prompt::OPEN,
         close = prompt::CLOSE,
-        list = wire::list(actions),
+        list = wire::list(actions, rounds),
     )
 }
 

@@ -159,8 +159,9 @@ pub(crate) fn usable(element: &Element) -> bool {
     element.interactive && !element.states.contains(&ElementState::Disabled)
 }
 
-/// The action list for the prompt, one a line. Constant for an environment.
-pub(super) fn list(actions: &[ActionSpec]) -> String {
+/// The action list for the prompt, one a line. Constant for an environment. With `rounds` it says
+/// which actions share none.
+pub(super) fn list(actions: &[ActionSpec], rounds: bool) -> String {
     let mut out = String::new();
     for spec in actions {
         let arguments: Vec<String> = offered(spec)
@@ -174,7 +175,13 @@ pub(super) fn list(actions: &[ActionSpec]) -> String {
                 format!("{}{optional}{}", key(&a.name), choices.unwrap_or_default())
             })
             .collect();
-        let end = if spec.terminal { " Ends the task." } else { "" };
+        let end = if spec.terminal {
+            " Ends the task."
+        } else if rounds && !spec.together {
+            " Stands alone."
+        } else {
+            ""
+        };
         let text = line(&spec.description, 400);
         let text = text
             .split(". ")

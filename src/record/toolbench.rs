@@ -540,6 +540,7 @@ fn specs(document: &Value) -> Vec<ActionSpec> {
             .to_owned(),
         parameters: function["parameters"].clone(),
         terminal: function["name"] == "Finish",
+        together: false,
     };
     functions.into_iter().flatten().map(spec).collect()
 }

@@ -82,6 +82,9 @@ pub struct ActionSpec {
     pub parameters: Value,
     /// Whether calling it ends the episode (`stop`, `finish`).
     pub terminal: bool,
+    /// Whether its calls may stand in an [`Action::BATCH`]. Others are actions of their own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub together: bool,
 }
 
 /// An action proposed under a state, not executed yet.

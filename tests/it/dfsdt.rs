@@ -65,6 +65,7 @@ fn spec(name: &str, argument: &str, terminal: bool) -> ActionSpec {
             "required": [argument],
         }),
         terminal,
+        together: false,
     }
 }
 

@@ -39,6 +39,7 @@ fn spec(name: &str, description: &str, properties: &Value, required: &[&str]) ->
         description: description.to_owned(),
         parameters: json!({"type": "object", "properties": properties, "required": required}),
         terminal: name == "stop",
+        together: false,
     }
 }
 
@@ -374,11 +375,15 @@ fn the_whole_prompt_of_a_policy_that_proposes_rounds() {
     let policy = LlmPolicy::new(Arc::new(Scripted::texts([""; 0])), config);
     let case = Case::new("Find the two cheapest mugs", form());
     let mut actions = case.view().actions.to_vec();
+    for spec in &mut actions {
+        spec.together = spec.name == "find" || spec.name == "goto";
+    }
     actions.push(ActionSpec {
         name: Action::BATCH.to_owned(),
         description: "Several calls together".to_owned(),
         parameters: json!({ "type": "object", "properties": { "calls": { "type": "array" } } }),
         terminal: false,
+        together: false,
     });
     let view = View {
         actions: &actions,
@@ -386,6 +391,16 @@ fn the_whole_prompt_of_a_policy_that_proposes_rounds() {
     };
     let rounds = policy.request(&view, width(1));
     insta::assert_snapshot!(prompt(&rounds));
+    let ResponseFormat::JsonSchema { schema, .. } = &rounds.format else {
+        panic!("a schema");
+    };
+    let fits =
+        |calls: Value| jsonschema::is_valid(schema, &json!({ "actions": [{ "calls": calls }] }));
+    let find = |id: &str| json!({"call": id, "after_calls": [], "action": "find", "text": id});
+    let click = json!({"call": "c", "after_calls": [], "action": "click", "ref": "6"});
+    assert!(fits(json!([find("a"), find("b")])));
+    assert!(fits(json!([click])));
+    assert!(!fits(json!([find("a"), click])), "it stands alone");
     // Nobody else is offered a batch.
     let plain = LlmPolicy::new(
         Arc::new(Scripted::texts([""; 0])),

@@ -204,7 +204,7 @@ async fn a_batch_runs_together_and_one_failure_hides_no_other() {
     ]});
     let (seen, _) = step(&mut *env, "batch", calls).await;
     insta::assert_snapshot!(seen.text, @r#"
-    Tools: store (14)
+    Tools: store (15)
     [c1 = a] get_item {"id":1} -> ok 200
     {"id":1,"name":"lamp"}
     [c2 = b] unreachable {} -> no answer
@@ -225,12 +225,25 @@ async fn a_batch_runs_together_and_one_failure_hides_no_other() {
 
 #[tokio::test]
 async fn independent_calls_are_under_way_at_the_same_time() {
+    // Reads; and writes that are declared independent, where writes may leave.
+    for (tool, writes) in [
+        ("wait", Writes::Hold),
+        ("wait_write", Writes::Allow),
+        ("wait_write", Writes::Session),
+    ] {
+        all_at_once(tool, writes).await;
+    }
+}
+
+async fn all_at_once(tool: &str, writes: Writes) {
     let store = Store::new(false);
-    let world = ToolWorld::new(config(&store));
+    let mut config = config(&store);
+    config.writes = writes;
+    let world = ToolWorld::new(config);
     let mut env = open(&world).await;
     start(&mut *env).await;
     let calls: Vec<Value> = (0..100)
-        .map(|n| json!({"id": format!("k{n}"), "tool": "wait", "arguments": {"id": n}}))
+        .map(|n| json!({"id": format!("k{n}"), "tool": tool, "arguments": {"id": n}}))
         .collect();
     let action = Action::new("batch", json!({ "calls": calls }));
     let cx = Cx::default();
@@ -246,6 +259,110 @@ async fn independent_calls_are_under_way_at_the_same_time() {
     assert!(matches!(step.unwrap(), Step::Done { .. }));
     assert_eq!(store.most_at_a_time(), 100);
     env.close(&cx).await.unwrap();
+}
+
+/// Two renames, which the registry declares independent, and a read.
+fn renames() -> Action {
+    let calls = json!({"calls": [
+        {"id": "a", "tool": "rename_item", "arguments": {"id": 1, "name": "cup"}},
+        {"id": "b", "tool": "rename_item", "arguments": {"id": 2, "name": "bowl"}},
+        {"id": "c", "tool": "list_items", "arguments": {}, "after": ["a", "b"]},
+    ]});
+    Action::new("batch", calls)
+}
+
+fn furnished() -> Store {
+    let store = Store::new(false);
+    store.set(1, "mug");
+    store.set(2, "jug");
+    store
+}
+
+#[tokio::test]
+async fn a_batch_with_independent_writes_is_held_and_released_whole() {
+    let store = furnished();
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    start(&mut *env).await;
+    let cx = Cx::default();
+    let Step::Held { effects } = env.act(&renames(), &cx).await.unwrap() else {
+        panic!("held");
+    };
+    assert_eq!(effects.len(), 2);
+    assert!(effects.iter().all(|effect| effect.held));
+    let part = env.release(&renames(), &effects[..1], &cx).await.unwrap();
+    assert!(matches!(part, Step::Held { .. }), "all or none: {part:?}");
+    assert!(store.log().is_empty());
+    let Step::Done { effects, .. } = env.release(&renames(), &effects, &cx).await.unwrap() else {
+        panic!("released");
+    };
+    assert_eq!(effects.len(), 2);
+    assert!(effects.iter().all(|effect| !effect.held));
+    let seen = look(&mut *env).await.text;
+    assert!(seen.contains("[c3 = c] list_items"), "{seen}");
+    assert!(seen.contains("cup") && seen.contains("bowl"), "{seen}");
+    // What nobody declared stays an action of its own.
+    let calls = json!({"calls": [{"id": "a", "tool": "create_item", "arguments": {"name": "x"}}]});
+    let Step::Rejected(why) = act(&mut *env, "batch", calls).await else {
+        panic!("rejected");
+    };
+    assert!(
+        why.reason.contains("the registry declares independent"),
+        "{}",
+        why.reason
+    );
+}
+
+#[tokio::test]
+async fn independent_writes_are_put_back_together() {
+    let store = furnished();
+    let mut config = config(&store);
+    config.writes = Writes::Checkpoint;
+    config.site = Some(Arc::new(store.clone()));
+    let world = ToolWorld::new(config);
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let before = store.items();
+    let Action { name, arguments } = renames();
+    let (_, named) = step(&mut *env, &name, Value::Object(arguments)).await;
+    let after = store.items();
+    assert_eq!(after.names.values().collect::<Vec<_>>(), ["cup", "bowl"]);
+    back(&mut *env, &root).await.unwrap();
+    assert_eq!(store.items(), before);
+    back(&mut *env, &named).await.unwrap();
+    assert_eq!(store.items(), after);
+}
+
+#[tokio::test]
+async fn a_batch_of_which_a_write_was_cut_off_is_never_guessed_about() {
+    let store = furnished();
+    let rule = UndoRule {
+        tool: Glob::new("*"),
+        ..undo_create()
+    };
+    let world = with_rules(&store, Writes::Checkpoint, |rules| rules.undo = vec![rule]);
+    let mut env = open(&world).await;
+    let root = start(&mut *env).await;
+    let cx = Cx::default();
+    let calls = json!({"calls": [
+        {"id": "a", "tool": "rename_item", "arguments": {"id": 1, "name": "cup"}},
+        {"id": "b", "tool": "cut_write", "arguments": {}},
+    ]});
+    let error = env
+        .act(&Action::new("batch", calls), &cx)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("the connection broke"),
+        "{error}"
+    );
+    let error = env.restore(&root, &cx).await.unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("not known what the server was told"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -745,10 +862,10 @@ async fn earlier_calls_are_told_in_a_line() {
     step(&mut *env, "list_items", json!({})).await;
     let (seen, _) = step(&mut *env, "get_item", json!({"id": 1})).await;
     insta::assert_snapshot!(format!("{}---\n{}", empty.text, seen.text), @r#"
-    Tools: store (14)
+    Tools: store (15)
     No call was made yet.
     ---
-    Tools: store (14)
+    Tools: store (15)
     Earlier:
     [c1] list_items {} -> ok 200: {"1":"lamp"}
     [c2] get_item {"id":1} -> ok 200
@@ -973,6 +1090,82 @@ async fn an_evaluator_may_call_what_reads_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn a_round_may_hold_writes_that_are_declared_independent_and_no_others() {
+    let store = furnished();
+    let world = with_rules(&store, Writes::Session, |_| {});
+    let call = |name: &str, more: Value| {
+        let mut call = json!({"call": name, "after_calls": []});
+        call.as_object_mut().unwrap().extend(object(&more));
+        call
+    };
+    let rename = |name: &str, id: u32, to: &str| {
+        call(name, json!({"action": "rename_item", "id": id, "name": to}))
+    };
+    let undeclared = json!({"actions": [{"calls": [
+        rename("x", 1, "cup"),
+        call("y", json!({"action": "create_item", "name": "tray"})),
+    ]}]});
+    let declared = json!({"actions": [{"calls": [rename("x", 1, "cup"), rename("y", 2, "bowl")]}]});
+    let end =
+        json!({"actions": [{"calls": [call("x", json!({"action": "finish", "answer": "done"}))]}]});
+    let model = Scripted::new(move |request| {
+        let corrected = request.messages.len() > 2;
+        let seen = &request.messages[1].content;
+        let reply = match (seen.contains("bowl"), corrected) {
+            (true, _) => &end,
+            (false, false) => &undeclared,
+            (false, true) => {
+                let why = &request.messages.last().unwrap().content;
+                assert!(
+                    why.contains("`create_item` must be a round of its own"),
+                    "{why}"
+                );
+                &declared
+            }
+        };
+        Ok(Scripted::reply(request, [reply.to_string()]))
+    });
+    let report = quiet(rounds_job("Rename both", model, world, Vec::new()))
+        .await
+        .report;
+    let names: Vec<&str> = report
+        .path
+        .iter()
+        .map(|step| step.action.name.as_str())
+        .collect();
+    assert_eq!(names, ["batch", "finish"], "{report:?}");
+    assert_eq!(report.steps.commit_writes, 2, "{report:?}");
+    let kept = store.items();
+    assert_eq!(kept.names.values().collect::<Vec<_>>(), ["cup", "bowl"]);
+}
+
+/// A greedy search whose proposals are rounds of calls.
+fn rounds_job(goal: &str, model: Scripted, world: ToolWorld, checks: Vec<Check>) -> Job {
+    let parallel = LlmPolicyConfig {
+        parallel: true,
+        ..LlmPolicyConfig::default()
+    };
+    Job {
+        goal: Some(goal.to_owned()),
+        search: SearchConfig {
+            strategy: StrategyKind::Greedy,
+            branching: NonZeroU8::MIN,
+            depth: 3,
+            ..SearchConfig::default()
+        },
+        policy: Arc::new(LlmPolicy::new(Arc::new(model), parallel)),
+        critic: critic(|view| Some(if view.answer.is_some() { 1.0 } else { 0.5 })),
+        world: Arc::new(world),
+        workers: NonZeroUsize::MIN,
+        checks,
+        limits: RunLimits::default(),
+        seed: Seed(5),
+        retries: 2,
+        dry_run: false,
+    }
+}
+
+#[tokio::test]
 async fn a_round_of_reads_is_one_action_and_its_graph_is_recorded() {
     let store = Store::new(false);
     store.set(1, "lamp");
@@ -993,10 +1186,6 @@ async fn a_round_of_reads_is_one_action_and_its_graph_is_recorded() {
         let reply = if done { &end } else { &round };
         Ok(Scripted::reply(request, [reply.to_string()]))
     });
-    let parallel = LlmPolicyConfig {
-        parallel: true,
-        ..LlmPolicyConfig::default()
-    };
     let calls = |at_most: u32| {
         Check::Trace(TraceTest {
             must: vec!["get_*".to_owned()],
@@ -1013,24 +1202,8 @@ async fn a_round_of_reads_is_one_action_and_its_graph_is_recorded() {
             value: ValueTest::Equals(json!({"id": 2, "name": "mug"})),
         }),
     };
-    let job = Job {
-        goal: Some("Which two things are there?".to_owned()),
-        search: SearchConfig {
-            strategy: StrategyKind::Greedy,
-            branching: NonZeroU8::MIN,
-            depth: 3,
-            ..SearchConfig::default()
-        },
-        policy: Arc::new(LlmPolicy::new(Arc::new(model), parallel)),
-        critic: critic(|view| Some(if view.answer.is_some() { 1.0 } else { 0.5 })),
-        world: Arc::new(world),
-        workers: NonZeroUsize::MIN,
-        checks: vec![calls(3), calls(2), state],
-        limits: RunLimits::default(),
-        seed: Seed(5),
-        retries: 2,
-        dry_run: false,
-    };
+    let checks = vec![calls(3), calls(2), state];
+    let job = rounds_job("Which two things are there?", model, world, checks);
     let report = quiet(job).await.report;
     let names: Vec<&str> = report
         .path

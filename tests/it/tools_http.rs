@@ -659,15 +659,17 @@ async fn a_token_is_fetched_kept_and_renewed_when_it_is_refused() {
 #[tokio::test]
 async fn registries_say_what_fits_nothing() {
     let fixture = Fixture::new().await;
-    let more = "only = [\"GET *\", \"nothing_*\"]\nexcept = [\"hang\"]\naccess = [{ tools = \"who\", access = \"write\" }]\nverify = [{ call = \"who\" }]\nundo = [{ tool = \"*\", call = \"gone\" }]";
+    let more = "only = [\"GET *\", \"nothing_*\"]\nexcept = [\"hang\"]\naccess = [{ tools = \"who\", access = \"write\" }]\nindependent = [\"who\", \"no_such\"]\nverify = [{ call = \"who\" }]\nundo = [{ tool = \"*\", call = \"gone\" }]";
     let registry = fixture.registry(more).await;
     assert!(registry.find("login").is_none() && registry.find("hang").is_none());
     insta::assert_snapshot!(registry.sources()[0].notes.join("\n"), @r"
     `only`: `nothing_*` fits no tool
     7 of 15 tools are offered: 8 left out by `only` and `except`, 0 by `allow.methods`
+    `independent`: `no_such` fits no tool
     `undo`: there is no tool `gone` to call
     `verify`: `who` is no read
     ");
+    assert!(registry.find("who").unwrap().1.independent);
     // Two sources with the same tools need a prefix.
     let source = std::fs::read_to_string(fixture.dir.path().join("r.toml")).unwrap();
     let second = source

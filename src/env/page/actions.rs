@@ -247,6 +247,7 @@ pub fn action_specs() -> Vec<ActionSpec> {
             description: d.description.to_owned(),
             parameters: (d.schema)(),
             terminal: d.name == "stop",
+            together: false,
         })
         .collect()
 }

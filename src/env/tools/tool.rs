@@ -31,10 +31,22 @@ pub struct Tool {
     pub output: Option<Value>,
     /// What a call does, after the registry's overrides.
     pub access: Access,
+    /// Whether the registry declares that its order among other such calls, and among reads, does
+    /// not matter: a batch may hold it though it writes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub independent: bool,
     /// How it is called.
     pub binding: Binding,
     /// What the conversion had to leave out or change, in words.
     pub notes: Vec<String>,
+}
+
+impl Tool {
+    /// Whether its calls may be sent together with others, as one batch.
+    #[must_use]
+    pub fn joins_batches(&self) -> bool {
+        self.access == Access::Read || self.independent
+    }
 }
 
 /// What a call does to the provider's state.

@@ -308,6 +308,7 @@ mod tests {
             parameters,
             output: None,
             access: Access::Read,
+            independent: false,
             binding: Binding::Described,
             notes: vec![],
         }

@@ -68,7 +68,7 @@ impl Store {
         self.0.items.lock().unwrap().names.remove(&id);
     }
 
-    /// Lets so many calls of `wait` go on.
+    /// Lets so many calls of `wait` and `wait_write` go on.
     pub(crate) fn open_gate(&self, calls: usize) {
         self.0.gate.add_permits(calls);
     }
@@ -92,6 +92,7 @@ fn tool(name: &str, access: Access, properties: &Value) -> Arc<Tool> {
         parameters,
         output: None,
         access,
+        independent: ["rename_item", "cut_write", "wait_write"].contains(&name),
         binding: Binding::Mcp {
             tool: name.to_owned(),
         },
@@ -127,6 +128,7 @@ impl Source for Store {
             tool("lost", Access::Read, &json!({})),
             tool("cookie", Access::Read, &json!({})),
             tool("cut_write", Access::Write, &json!({})),
+            tool("wait_write", Access::Write, &id),
         ]
     }
 
@@ -278,7 +280,7 @@ impl Session for StoreSession {
                 self.items.lock().unwrap().next += 1;
                 return Err(failed("the connection broke"));
             }
-            "wait" => {
+            "wait" | "wait_write" => {
                 {
                     let mut running = store.most_at_a_time.lock().unwrap();
                     running.0 += 1;

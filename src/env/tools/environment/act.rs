@@ -1,5 +1,7 @@
-//! Carrying out an action: reads from the record or sent together, a write by the task's regime.
+//! Carrying out an action: reads from the record or sent together, and with them writes that are
+//! declared independent; a write by the task's regime.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,6 +13,7 @@ use super::env::ToolEnvironment;
 use super::memo;
 use super::plan::{Plan, Planned, rounds};
 use super::render;
+use super::server::Server;
 use super::state::{Answer, Called, Check, Did, End, Turn, Undo, Write};
 use crate::context::{Cx, Interrupted};
 use crate::env::ActError;
@@ -42,6 +45,20 @@ struct Ready {
     session: Arc<dyn Session>,
 }
 
+impl Ready {
+    fn writes(&self) -> bool {
+        self.planned.tool.access != Access::Read
+    }
+
+    /// The write that the call would be.
+    fn effect(&self) -> Effect {
+        Effect {
+            kind: EffectKind::Write,
+            ..self.prepared.effect.clone()
+        }
+    }
+}
+
 /// How a call ended without an answer.
 enum Fault {
     /// The call alone: why, and whether its session is gone.
@@ -70,6 +87,82 @@ impl From<CallError> for Fault {
                 gone: true,
             },
         }
+    }
+}
+
+/// What became of the calls of an action, by their places in it.
+struct Sent {
+    /// Each answer, and whether it is from the record.
+    answers: Vec<Option<(Answer, bool)>>,
+    notices: Vec<(usize, Notice)>,
+    /// Why the registry forbids a call, the first such.
+    forbidden: Option<String>,
+    /// The first call without an answer: why, and whether its session is gone.
+    silent: Option<(String, bool)>,
+    /// The same of the first write: nobody knows whether it arrived.
+    unsure: Option<(String, bool)>,
+    /// Sources whose sessions are gone.
+    gone: Vec<String>,
+}
+
+impl Sent {
+    fn of(calls: usize) -> Self {
+        Self {
+            answers: vec![None; calls],
+            notices: Vec::new(),
+            forbidden: None,
+            silent: None,
+            unsure: None,
+            gone: Vec::new(),
+        }
+    }
+
+    /// The calls of a round that are to be made; notes those that come after a failed one.
+    fn due(&mut self, round: &[usize], ready: &[Ready]) -> Vec<usize> {
+        let mut due = Vec::new();
+        for &place in round {
+            let mut after = ready[place].planned.after.iter();
+            let failed = after.find(|before| !answered_well(self.answers[**before].as_ref()));
+            if let Some(before) = failed {
+                let label = ready[*before].planned.label.as_deref().unwrap_or_default();
+                let why = format!("`{label}` failed, after which it comes");
+                self.answers[place] = Some((Answer::Skipped(why), false));
+            } else {
+                due.push(place);
+            }
+        }
+        due
+    }
+
+    fn note(
+        &mut self,
+        place: usize,
+        ready: &Ready,
+        result: Result<(Arc<Reply>, bool, u128), Fault>,
+    ) -> Result<(), Interrupted> {
+        let tool = &ready.planned.tool;
+        self.answers[place] = Some(match result {
+            Ok((reply, recorded, ms)) => {
+                self.notices.push((place, told(tool, &reply, recorded, ms)));
+                (Answer::Reply(reply), recorded)
+            }
+            Err(Fault::Interrupted(why)) => return Err(why),
+            Err(Fault::Forbidden(reason)) => {
+                self.forbidden.get_or_insert_with(|| reason.clone());
+                (Answer::Silent(reason), false)
+            }
+            Err(Fault::Unanswered { reason, gone }) => {
+                if gone {
+                    self.gone.push(tool.source.clone());
+                }
+                if ready.writes() {
+                    self.unsure.get_or_insert_with(|| (reason.clone(), gone));
+                }
+                self.silent.get_or_insert_with(|| (reason.clone(), gone));
+                (Answer::Silent(reason), false)
+            }
+        });
+        Ok(())
     }
 }
 
@@ -213,18 +306,12 @@ impl ToolEnvironment {
                 }
             }
         }
-        match ready.as_slice() {
-            [only] if only.planned.tool.access != Access::Read => {
-                let only = ready.remove(0);
-                self.write(action, only, purpose, cx).await
-            }
-            _ => self.read_all(action, ready, purpose, cx).await,
-        }
+        self.send(action, ready, purpose, cx).await
     }
 
-    // ------------------------------------------------------------ reads
-
-    async fn read_all(
+    /// Sends the calls of one action, all or none: a read, a write, or a batch of reads and of writes
+    /// that are declared independent.
+    async fn send(
         &mut self,
         action: &Action,
         ready: Vec<Ready>,
@@ -237,88 +324,65 @@ impl ToolEnvironment {
             Ok(order) => order,
             Err(rejection) => return Ok(Step::Rejected(rejection)),
         };
+        if let Some(held) = self.hold(&ready, purpose) {
+            return Ok(held);
+        }
         let batch = ready.len() > 1 || ready.iter().any(|r| r.planned.label.is_some());
-        self.begin(false);
-        let mut answers: Vec<Option<(Answer, bool)>> = vec![None; ready.len()];
-        let mut notices = Vec::new();
-        let mut first_fault = None;
-        let mut gone = Vec::new();
-        for round in order {
-            let mut due = Vec::new();
-            for place in round {
-                let failed = ready[place]
-                    .planned
-                    .after
-                    .iter()
-                    .find(|before| !answered_well(answers[**before].as_ref()));
-                if let Some(before) = failed {
-                    let label = ready[*before].planned.label.as_deref().unwrap_or_default();
-                    let why = format!("`{label}` failed, after which it comes");
-                    answers[place] = Some((Answer::Skipped(why), false));
-                } else {
-                    due.push(place);
+        let writes = ready.iter().any(Ready::writes);
+        self.begin(writes);
+        let mut checks = self.checks_before(&ready, cx).await?;
+        let server = Arc::clone(&self.server);
+        let mut server = if writes {
+            let mut server = server.lock().await;
+            // Until the answers are there, nobody knows what arrived.
+            server.unsure = Some(format!("{action} was cut off"));
+            Some(server)
+        } else {
+            None
+        };
+        // Beside a write nothing is remembered: the record does not know which came first.
+        let live = writes || !matches!(purpose, Purpose::Search);
+        let mut sent = self.exchange(&ready, &order, epoch, live, cx).await?;
+        let mut effects = Vec::new();
+        if let Some(server) = &mut server {
+            server.unsure = sent.unsure.as_ref().map(|(reason, _)| reason.clone());
+            // As they were sent, so that they can be taken back in reverse.
+            for place in order.into_iter().flatten() {
+                if let Some(check) = checks.remove(&place)
+                    && let Some((Answer::Reply(reply), _)) = &sent.answers[place]
+                {
+                    effects.push(self.wrote(server, &ready[place], reply, check, purpose));
                 }
             }
-            let this = &*self;
-            let live = !matches!(purpose, Purpose::Search);
-            let calls = due.into_iter().map(|place| {
-                let ready = &ready[place];
-                async move { (place, this.read(ready, epoch, live, cx).await) }
-            });
-            let mut answering =
-                stream::iter(calls).buffer_unordered(self.world.config.parallel.get());
-            while let Some((place, result)) = answering.next().await {
-                let tool = &ready[place].planned.tool;
-                match result {
-                    Ok((reply, recorded, ms)) => {
-                        notices.push((place, told(tool, &reply, recorded, ms)));
-                        answers[place] = Some((Answer::Reply(reply), recorded));
-                    }
-                    Err(Fault::Interrupted(why)) => return Err(why.into()),
-                    Err(Fault::Forbidden(reason)) if !batch => {
-                        drop(answering);
-                        self.cut_off = None;
-                        return Ok(refused(reason));
-                    }
-                    Err(Fault::Forbidden(reason)) => {
-                        answers[place] = Some((Answer::Silent(reason), false));
-                    }
-                    Err(Fault::Unanswered { reason, gone: lost }) => {
-                        if lost {
-                            gone.push(tool.source.clone());
-                        }
-                        first_fault.get_or_insert((reason.clone(), lost));
-                        answers[place] = Some((Answer::Silent(reason), false));
-                    }
-                }
-            }
+        }
+        drop(server);
+        for source in &sent.gone {
+            self.sessions.remove(source);
+        }
+        if let Some((reason, lost)) = sent.unsure {
+            return Err(self.unanswered(reason, lost));
+        }
+        if let (Some(reason), false) = (sent.forbidden, batch) {
+            self.cut_off = None;
+            return Ok(refused(reason));
         }
         // A fault is an observation only beside an answer, so that it hides none.
-        let any = answers
+        let any = sent
+            .answers
             .iter()
             .any(|answer| matches!(answer, Some((Answer::Reply(_), _))));
-        if let Some((reason, lost)) = first_fault
-            && (!any || (!gone.is_empty() && !self.state.writes.is_empty()))
+        let left_writes = !sent.gone.is_empty() && !self.state.writes.is_empty();
+        if let Some((reason, lost)) = sent.silent
+            && (!any || left_writes)
         {
             self.cut_off = None;
-            for source in gone {
-                self.sessions.remove(&source);
-            }
-            return Err(if lost {
-                self.lost = Some(reason.clone());
-                ActError::Lost(reason)
-            } else {
-                ActError::Other(reason)
-            });
+            return Err(self.unanswered(reason, lost || left_writes));
         }
-        for source in gone {
-            self.sessions.remove(&source);
-        }
-        let epoch = self.state.writes.len();
+        let epoch = self.state.writes.len() - effects.len();
         let before = self.state.calls().count();
         let called = ready
             .into_iter()
-            .zip(answers)
+            .zip(sent.answers)
             .enumerate()
             .map(|(place, (ready, answer))| {
                 let (answer, recorded) = answer.expect("every call is in a round");
@@ -336,13 +400,68 @@ impl ToolEnvironment {
         self.turn(action, Did::Called(called));
         self.end();
         // In the order of the calls, not of their answers.
-        notices.sort_by_key(|(place, _)| *place);
-        let notices = notices.into_iter().map(|(_, notice)| notice).collect();
-        Ok(done(Vec::new(), notices, None))
+        sent.notices.sort_by_key(|(place, _)| *place);
+        let notices = sent.notices.into_iter().map(|(_, notice)| notice);
+        Ok(done(effects, notices.collect(), None))
     }
 
-    /// One read: its reply, whether it is from the record, and the milliseconds it took.
-    async fn read(
+    /// The writes of an action as held ones, if one of them may not leave.
+    fn hold(&self, ready: &[Ready], purpose: Purpose<'_>) -> Option<Step> {
+        let writes: Vec<(&Tool, Effect)> = ready
+            .iter()
+            .filter(|ready| ready.writes())
+            .map(|ready| (&*ready.planned.tool, ready.effect()))
+            .collect();
+        let leaves = |(tool, effect): &(&Tool, Effect)| self.may_leave(tool, effect, purpose);
+        if writes.iter().all(leaves) {
+            return None;
+        }
+        let held = |(_, effect)| Effect {
+            held: true,
+            ..effect
+        };
+        Some(Step::Held {
+            effects: writes.into_iter().map(held).collect(),
+        })
+    }
+
+    /// Sends calls, round by round; those of a round at the same time.
+    async fn exchange(
+        &self,
+        ready: &[Ready],
+        order: &[Vec<usize>],
+        epoch: Option<crate::types::Digest>,
+        live: bool,
+        cx: &Cx,
+    ) -> Result<Sent, Interrupted> {
+        let mut sent = Sent::of(ready.len());
+        for round in order {
+            let due = sent.due(round, ready);
+            let calls = due.into_iter().map(|place| async move {
+                let answer = self.answer(&ready[place], epoch, live, cx).await;
+                (place, answer)
+            });
+            let mut answering =
+                stream::iter(calls).buffer_unordered(self.world.config.parallel.get());
+            while let Some((place, result)) = answering.next().await {
+                sent.note(place, &ready[place], result)?;
+            }
+        }
+        Ok(sent)
+    }
+
+    /// A call was made and nobody knows what it did; with `lost` its session is gone too.
+    fn unanswered(&mut self, reason: String, lost: bool) -> ActError {
+        if lost {
+            self.lost = Some(reason.clone());
+            ActError::Lost(reason)
+        } else {
+            ActError::Other(reason)
+        }
+    }
+
+    /// One call: its reply, whether it is from the record, and the milliseconds it took.
+    async fn answer(
         &self,
         ready: &Ready,
         epoch: Option<crate::types::Digest>,
@@ -379,85 +498,31 @@ impl ToolEnvironment {
 
     // ------------------------------------------------------------ writes
 
-    async fn write(
+    /// Notes a write that was answered, and how to take it back.
+    fn wrote(
         &mut self,
-        action: &Action,
-        ready: Ready,
+        server: &mut Server,
+        ready: &Ready,
+        reply: &Arc<Reply>,
+        check: Option<Arc<Reply>>,
         purpose: Purpose<'_>,
-        cx: &Cx,
-    ) -> Result<Step, ActError> {
-        let Ready {
-            planned,
-            prepared,
-            session,
-        } = ready;
-        let tool = planned.tool;
-        let mut effect = prepared.effect.clone();
-        effect.kind = EffectKind::Write;
-        if !self.may_leave(&tool, &effect, purpose) {
-            effect.held = true;
-            return Ok(Step::Held {
-                effects: vec![effect],
-            });
-        }
-        let begun = Instant::now();
-        self.begin(true);
-        let check = self.check_before(&tool, &prepared.arguments, cx).await?;
-        let server = Arc::clone(&self.server);
-        let mut server = server.lock().await;
-        // Until the answer is there, nobody knows whether it arrived.
-        server.unsure = Some(format!("`{}` was cut off", tool.name));
-        let reply = match session
-            .call(&tool, &prepared, cx)
-            .await
-            .map_err(Fault::from)
-        {
-            Ok(reply) => Arc::new(reply),
-            Err(Fault::Interrupted(why)) => return Err(why.into()),
-            Err(Fault::Forbidden(reason)) => {
-                server.unsure = None;
-                self.cut_off = None;
-                return Ok(refused(reason));
-            }
-            Err(Fault::Unanswered { reason, gone }) => {
-                server.unsure = Some(reason.clone());
-                return Err(if gone {
-                    self.lost = Some(reason.clone());
-                    ActError::Lost(reason)
-                } else {
-                    ActError::Other(reason)
-                });
-            }
-        };
-        server.unsure = None;
+    ) -> Effect {
+        let (tool, arguments) = (&ready.planned.tool, &ready.prepared.arguments);
         let write = Arc::new(Write {
-            undo: self.undo(&tool, &prepared.arguments, &reply, check),
-            tool: Arc::clone(&tool),
-            arguments: prepared.arguments.clone(),
-            reply: Arc::clone(&reply),
+            undo: self.undo(tool, arguments, reply, check),
+            tool: Arc::clone(tool),
+            arguments: arguments.clone(),
+            reply: Arc::clone(reply),
         });
         server.writes.push(Arc::clone(&write));
         if matches!(purpose, Purpose::Commit(_)) {
             server.kept = server.writes.len();
         }
-        drop(server);
-        let notice = told(&tool, &reply, false, begun.elapsed().as_millis());
-        let called = Called {
-            id: format!("c{}", self.state.calls().count() + 1),
-            label: planned.label,
-            tool,
-            arguments: prepared.arguments,
-            answer: Answer::Reply(reply),
-            recorded: false,
-            epoch: self.state.writes.len(),
-        };
         self.state.writes.push(write);
         self.state.origin = self.origin();
         self.state.checkpoint = None;
         self.state.proof = None;
-        self.turn(action, Did::Called(vec![called]));
-        self.end();
-        Ok(done(vec![effect], vec![notice], None))
+        ready.effect()
     }
 
     /// Whether a write may be sent.
@@ -474,6 +539,22 @@ impl ToolEnvironment {
             }
             (Writes::Checkpoint, Purpose::Commit(_)) | (Writes::Session | Writes::Allow, _) => true,
         }
+    }
+
+    /// What the checks of undo rules give before the writes, by place.
+    async fn checks_before(
+        &mut self,
+        ready: &[Ready],
+        cx: &Cx,
+    ) -> Result<BTreeMap<usize, Option<Arc<Reply>>>, ActError> {
+        let mut checks = BTreeMap::new();
+        for (place, ready) in ready.iter().enumerate().filter(|(_, r)| r.writes()) {
+            let check = self
+                .check_before(&ready.planned.tool, &ready.prepared.arguments, cx)
+                .await?;
+            checks.insert(place, check);
+        }
+        Ok(checks)
     }
 
     /// What the check of the undo rule gives before the write, where it is to be compared.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::state::End;
-use crate::env::tools::{Access, Binding, Tool};
+use crate::env::tools::{Binding, Tool};
 use crate::located::nearest;
 use crate::types::{Action, ActionSpec, Rejection};
 
@@ -153,10 +153,11 @@ impl Menu {
                 description: described(&tool),
                 parameters: tool.parameters.clone(),
                 terminal: false,
+                together: tool.joins_batches(),
             });
             named.insert(name, tool);
         }
-        if all.values().any(|tool| tool.access == Access::Read) {
+        if all.values().any(|tool| tool.joins_batches()) {
             specs.push(batch());
         }
         specs.push(more());
@@ -267,10 +268,10 @@ impl Menu {
                 rejection.reason = format!("call `{}`: {}", call.id, rejection.reason);
                 rejection
             })?;
-            if tool.access != Access::Read {
+            if !tool.joins_batches() {
                 return Err(Rejection::new(format!(
-                    "call `{}`: `{}` may change something, and a batch holds only calls that read; \
-                     make it an action of its own",
+                    "call `{}`: `{}` may change something, and a batch holds only calls that read or \
+                     that the registry declares independent; make it an action of its own",
                     call.id, tool.name
                 )));
             }
@@ -360,6 +361,7 @@ fn spec(name: &str, description: &str, properties: &Value, required: &[&str]) ->
             "additionalProperties": false,
         }),
         terminal: name == FINISH || name == GIVE_UP,
+        together: false,
     }
 }
 
@@ -368,7 +370,7 @@ fn batch() -> ActionSpec {
         "type": "object",
         "properties": {
             "id": { "type": "string", "description": "Your label for the call and its result." },
-            "tool": { "type": "string", "description": "Name of a tool that only reads." },
+            "tool": { "type": "string", "description": "Name of a tool that only reads, or that is known to be independent." },
             "arguments": { "type": "object" },
             "after": {
                 "type": "array",
@@ -382,7 +384,7 @@ fn batch() -> ActionSpec {
     let calls = json!({ "calls": { "type": "array", "items": call, "minItems": 1 } });
     spec(
         BATCH,
-        "Make several calls that only read, at the same time. Each result is labelled with the id of its call.",
+        "Make several calls that do not depend on each other, at the same time. Each result is labelled with the id of its call.",
         &calls,
         &["calls"],
     )
@@ -443,6 +445,7 @@ fn give_up() -> ActionSpec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::env::tools::Access;
 
     fn tool(name: &str, access: Access) -> Arc<Tool> {
         Arc::new(Tool {
@@ -455,6 +458,7 @@ mod tests {
             parameters: json!({"type": "object", "properties": {}}),
             output: None,
             access,
+            independent: false,
             binding: Binding::Mcp {
                 tool: name.to_owned(),
             },

@@ -95,6 +95,7 @@ fn tool(config: &McpConfig, listed: &rmcp::model::Tool, name: String) -> Tool {
             .as_ref()
             .map(|schema| Value::Object((**schema).clone())),
         access,
+        independent: false,
         binding: Binding::Mcp {
             tool: listed.name.to_string(),
         },

@@ -215,6 +215,7 @@ impl<'d> Draft<'d> {
             parameters,
             output,
             access,
+            independent: false,
             binding: Binding::Http(plan),
             notes: converter.into_notes(),
         };

@@ -83,6 +83,8 @@ struct RawSource {
     #[serde(default)]
     access: Vec<RawOverride>,
     #[serde(default)]
+    independent: Vec<Spanned<String>>,
+    #[serde(default)]
     undo: Vec<RawUndo>,
     #[serde(default)]
     verify: Vec<RawRead>,
@@ -284,6 +286,7 @@ fn read_source(raw: Spanned<RawSource>, dir: &Path) -> Result<SourceSpec, Fault>
         only: globs(&raw.only)?,
         except: globs(&raw.except)?,
         overrides: overrides.collect::<Result<_, Fault>>()?,
+        independent: globs(&raw.independent)?,
         undo: raw.undo.iter().map(undo).collect::<Result<_, _>>()?,
         verify: verify.collect::<Result<_, Fault>>()?,
         trust_annotations: raw.trust_annotations,
@@ -755,6 +758,7 @@ mod tests {
             auth = { kind = "oauth2", token_url = "https://id.example.com/token", client_id = "me", client_secret = "secret:pets", scope = "a b" }
             allow = { hosts = ["127.0.0.1", "*.Example.com"], methods = ["get"], private = true }
             access = [{ tools = "search_*", access = "read" }]
+            independent = ["tag_*"]
             undo = [{ tool = "create_pet", call = "delete_pet", arguments = { id = "reply:/id" }, verify = { call = "get_pet", arguments = { id = "reply:/id" }, expect = "error" } }]
             verify = [{ call = "list_pets", arguments = { limit = 5 } }]
             trust_annotations = true
@@ -874,7 +878,7 @@ mod tests {
            |                  ^
         "#);
         insta::assert_snapshot!(fail(&format!("{openapi}tmeout_seconds = 1\n")), @"
-        r.toml:5:1: unknown key `tmeout_seconds`, expected one of `name`, `kind`, `prefix`, `only`, `except`, `access`, `undo`, `verify`, `trust_annotations`, `memo`, `volatile`, `timeout_seconds`, `max_wait_seconds`, `response_bytes`, `rate`, `document`, `base_url`, `variables`, `auth`, `headers`, `allow`, `command`, `args`, `env`, `copy`, `url`, `files`; did you mean `timeout_seconds`?
+        r.toml:5:1: unknown key `tmeout_seconds`, expected one of `name`, `kind`, `prefix`, `only`, `except`, `access`, `independent`, `undo`, `verify`, `trust_annotations`, `memo`, `volatile`, `timeout_seconds`, `max_wait_seconds`, `response_bytes`, `rate`, `document`, `base_url`, `variables`, `auth`, `headers`, `allow`, `command`, `args`, `env`, `copy`, `url`, `files`; did you mean `timeout_seconds`?
          5 | tmeout_seconds = 1
            | ^^^^^^^^^^^^^^
         ");

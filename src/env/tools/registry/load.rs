@@ -207,6 +207,7 @@ fn document_only(path: &str, document: Location) -> RegistrySpec {
             only: Vec::new(),
             except: Vec::new(),
             overrides: Vec::new(),
+            independent: Vec::new(),
             undo: Vec::new(),
             verify: Vec::new(),
             trust_annotations: false,
@@ -659,8 +660,8 @@ fn credentials(
     })
 }
 
-/// Applies `only`, `except`, `access` and the allowed methods; says what was left out and which
-/// patterns fit nothing.
+/// Applies `only`, `except`, `access`, `independent` and the allowed methods; says what was left
+/// out and which patterns fit nothing.
 fn choose(spec: &SourceSpec, methods: &[String], tools: &mut Vec<Tool>) -> Vec<String> {
     let mut notes = Vec::new();
     for (key, globs) in [("only", &spec.only), ("except", &spec.except)] {
@@ -696,6 +697,16 @@ fn choose(spec: &SourceSpec, methods: &[String], tools: &mut Vec<Tool>) -> Vec<S
         }
         if !any {
             notes.push(format!("`access`: `{}` fits no tool", rule.tools.as_str()));
+        }
+    }
+    for glob in &spec.independent {
+        let mut any = false;
+        for tool in tools.iter_mut().filter(|tool| fits(tool, glob)) {
+            tool.independent = true;
+            any = true;
+        }
+        if !any {
+            notes.push(format!("`independent`: `{}` fits no tool", glob.as_str()));
         }
     }
     for rule in &spec.undo {

@@ -36,6 +36,8 @@ pub struct SourceSpec {
     pub except: Vec<Glob>,
     /// What calls do, where the registry knows better; the last that matches counts.
     pub overrides: Vec<Override>,
+    /// Tools whose calls may run together with others though they write.
+    pub independent: Vec<Glob>,
     /// How writes are undone.
     pub undo: Vec<UndoRule>,
     /// Read calls whose replies show the provider's state: a restore is verified by them.

@@ -132,6 +132,7 @@ fn collect(
                 parameters,
                 output: None,
                 access,
+                independent: false,
                 binding: Binding::Described,
                 notes,
             };
