@@ -9,6 +9,7 @@
 //! * The same document gives the same tools in the same order, whatever else is loaded.
 //! * No document makes it panic or run without end: schemas are cut, references followed 16 times.
 
+mod body;
 mod census;
 mod document;
 mod operation;
