@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use super::{CliError, Exit, bench, demo, doctor, fetch, import, judge, replay, run, tools};
+use super::{
+    CliError, Exit, bench, demo, doctor, export, fetch, import, judge, replay, run, tools,
+};
 use crate::context::Cx;
 
 /// Tree search for web agents, in a real browser: act, take it back, prove it.
@@ -48,6 +50,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Make runs of other programs' search trees: they replay and report like ours.
     Import(import::ImportArgs),
+    /// Print the file that an imported run came from, rebuilt from its log alone.
+    Export(export::ExportArgs),
     Judge(judge::JudgeArgs),
     /// Rebuild a run's tree from its log alone; fails if it differs from the recorded one.
     Replay(replay::ReplayArgs),
@@ -110,6 +114,7 @@ pub fn main() -> ExitCode {
             Command::Run(args) => Box::pin(run::run(args, &cx)).await,
             Command::Demo(args) => demo::demo(args, &cx).await,
             Command::Import(args) => import::import(&args),
+            Command::Export(args) => export::export(&args),
             Command::Judge(args) => judge::judge(args, &cx).await,
             Command::Replay(args) => replay::replay(&args),
             Command::Fetch(FetchArgs { what }) => match what {

@@ -27,7 +27,7 @@ pub(super) struct ImportArgs {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(super) enum Format {
     /// Answer trees of `ToolBench`'s depth-first search (`G1_answer/….json`).
     Toolbench,
 }

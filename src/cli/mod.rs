@@ -18,6 +18,7 @@ mod demo;
 mod doctor;
 mod doctor_site;
 mod error;
+mod export;
 pub mod fetch;
 mod import;
 pub mod install;

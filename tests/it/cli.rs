@@ -638,6 +638,22 @@ fn tools_are_listed_shown_held_and_checked() {
     );
 }
 
+#[test]
+fn an_imported_run_gives_its_file_back() {
+    let here = Here::new();
+    let tree = crate::dfsdt::answer_tree();
+    std::fs::write(here.path("tree.json"), tree.to_string()).unwrap();
+    let import = here.run(&["import", "toolbench", "tree.json"]);
+    assert_eq!(import.code, Some(0), "{}", import.err);
+    let run = here.record().to_string_lossy().into_owned();
+    let export = here.run(&["export", "toolbench", &run]);
+    assert_eq!(export.code, Some(0), "{}", export.err);
+    let again: serde_json::Value = serde_json::from_str(&export.out).unwrap();
+    assert_eq!(again, tree);
+    let nothing = here.run(&["export", "toolbench", "tree.json"]);
+    assert_eq!(nothing.code, Some(5), "{}", nothing.err);
+}
+
 /// A judge of two ballots that solves and does not, over one imported tree.
 #[test]
 fn judging_keeps_its_votes_and_computes_again_without_a_model() {

@@ -17,8 +17,10 @@ use branchline::eval::{
 };
 use branchline::llm::Scripted;
 use branchline::policy::{LlmPolicy, LlmPolicyConfig};
+use branchline::record::replay;
+use branchline::record::toolbench::{Repeats, import, original};
 use branchline::runtime::{Job, RunLimits};
-use branchline::search::{Budget, SearchConfig, StrategyKind};
+use branchline::search::{Budget, SearchConfig, StrategyKind, Tree};
 use branchline::types::{
     Action, NoticeKind, Observation, Query, Rung, Seed, Snapshot, Step, View, Writes,
 };
@@ -468,6 +470,72 @@ async fn the_same_read_is_sent_once_in_a_tree() {
         .await
         .unwrap();
     assert_eq!(kinds(&step), [NoticeKind::Call]);
+}
+
+/// The answer trees of ToolBench in a directory that is named, else the small one of the tests.
+fn answer_trees() -> Vec<Value> {
+    let Some(dir) = std::env::var_os("BRANCHLINE_TOOLBENCH") else {
+        return vec![crate::dfsdt::answer_tree()];
+    };
+    let files = std::fs::read_dir(dir).unwrap();
+    files
+        .map(|file| serde_json::from_slice(&std::fs::read(file.unwrap().path()).unwrap()).unwrap())
+        .collect()
+}
+
+/// Makes every call of a tree where it was made there, in that order: how many were sent, and how
+/// many answered from the record.
+async fn called_again(tree: &Tree) -> (usize, usize) {
+    let edges = tree.nodes().filter_map(|node| tree.node(node).parent());
+    let is_call = |action: &Action| {
+        let other = ["finish", "Finish", "think", Action::GIVE_UP];
+        !other.contains(&action.name.as_str())
+    };
+    let mut names: Vec<String> = edges
+        .map(|edge| tree.edge(edge).action())
+        .filter(is_call)
+        .map(|action| action.name)
+        .collect();
+    names.sort();
+    names.dedup();
+    let store = Store::with_reads(false, names);
+    let world = ToolWorld::new(config(&store));
+    let mut env = open(&world).await;
+    let mut reached = vec![start(&mut *env).await];
+    let mut recorded = 0;
+    for node in tree.nodes().skip(1) {
+        let edge = tree.edge(tree.node(node).parent().unwrap());
+        let above = reached[edge.parent().0 as usize].clone();
+        let action = edge.action();
+        if !is_call(&action) {
+            reached.push(above);
+            continue;
+        }
+        back(&mut *env, &above).await.unwrap();
+        let done = act(&mut *env, &action.name, action.arguments.into()).await;
+        recorded += usize::from(kinds(&done) == [NoticeKind::Recorded]);
+        reached.push(start(&mut *env).await);
+    }
+    (store.log().len(), recorded)
+}
+
+/// `BRANCHLINE_TOOLBENCH=DIR` tries it on the published ones.
+#[tokio::test]
+async fn a_repeated_call_of_an_imported_tree_is_never_sent() {
+    for document in answer_trees() {
+        let runs = tempfile::tempdir().unwrap();
+        let done = import(runs.path(), &document, "tree").unwrap();
+        let search = replay(&done.dir).unwrap().search.unwrap();
+        let (sent, recorded) = called_again(search.tree()).await;
+        let Repeats {
+            calls, repeated, ..
+        } = done.repeats;
+        assert_eq!(
+            (sent + recorded, recorded),
+            (calls as usize, repeated as usize)
+        );
+        assert_eq!(original(&done.dir).unwrap(), document);
+    }
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ struct Inner {
     items: Arc<Mutex<Items>>,
     /// Every session has items of its own.
     per_session: bool,
+    /// Names of further tools that read and always give the same.
+    reads: Vec<String>,
     /// Ids are not given again after a delete, as in most databases.
     log: Mutex<Vec<String>>,
     clock: AtomicU64,
@@ -39,9 +41,14 @@ struct Inner {
 
 impl Store {
     pub(crate) fn new(per_session: bool) -> Self {
+        Self::with_reads(per_session, Vec::new())
+    }
+
+    pub(crate) fn with_reads(per_session: bool, reads: Vec<String>) -> Self {
         Self(Arc::new(Inner {
             items: Arc::default(),
             per_session,
+            reads,
             log: Mutex::default(),
             clock: AtomicU64::new(0),
             gate: tokio::sync::Semaphore::new(0),
@@ -109,7 +116,8 @@ impl Source for Store {
     fn tools(&self) -> Vec<Arc<Tool>> {
         let id = json!({"id": {"type": "integer"}});
         let name = json!({"name": {"type": "string"}});
-        vec![
+        let reads = self.0.reads.iter();
+        let mut tools = vec![
             tool("get_item", Access::Read, &id),
             tool("list_items", Access::Read, &json!({})),
             tool("create_item", Access::Write, &name),
@@ -129,7 +137,9 @@ impl Source for Store {
             tool("cookie", Access::Read, &json!({})),
             tool("cut_write", Access::Write, &json!({})),
             tool("wait_write", Access::Write, &id),
-        ]
+        ];
+        tools.extend(reads.map(|name| tool(name, Access::Read, &json!({}))));
+        tools
     }
 
     async fn open(&self, _cx: &Cx) -> Result<Box<dyn Session>, SourceError> {
