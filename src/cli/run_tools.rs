@@ -8,6 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::app::say;
+use super::tools::line;
 use super::tools_find::EmbedArgs;
 use super::{CliError, Exit};
 use crate::context::Cx;
@@ -19,10 +20,13 @@ use crate::env::tools::registry::{
     Glob, Loaded, Location, Memo, OnSite, OpenApiSpec, Registry, RegistrySpec, SourceKind,
     read_specs,
 };
-use crate::env::tools::{Binding, Tool};
+use crate::env::tools::{Binding, Tool, suspicions};
 use crate::llm::ChatModel;
 use crate::retrieval::{Entry, Finder, Hit, interleave, sentences, written};
 use crate::task::{Task, ToolsSpec, data_dir};
+
+/// Suspicious texts of tools that a run warns of; `tools check` tells them all.
+const WARNINGS: usize = 5;
 
 /// Options for tasks of tools.
 #[derive(Debug, Clone, Args)]
@@ -113,6 +117,17 @@ pub(super) async fn world(
         );
         return Err(CliError::new(Exit::Usage, what)
             .hint(format!("`branchline tools list {}`", spec.registry)));
+    }
+    for found in tools
+        .iter()
+        .flat_map(|tool| suspicions(tool))
+        .take(WARNINGS)
+    {
+        say(&format!(
+            "{}: warning: {}",
+            task.id,
+            line(&found.to_string(), 300)
+        ));
     }
     let mut config = ToolWorldConfig::new(world_name(&spec.registry), sources);
     config.only = only;

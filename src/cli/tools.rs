@@ -14,7 +14,10 @@ use crate::context::Cx;
 use crate::env::tools::http::BodyShape;
 use crate::env::tools::openapi::{Census, Document, Options, Version, census, convert};
 use crate::env::tools::registry::{Loaded, Registry, RegistryError};
-use crate::env::tools::{Access, Binding, CallError, Reply, Tool, cut, strict};
+use crate::env::tools::{
+    Access, Binding, CallError, Reply, Suspicion, Tool, cut, strict, suspicions,
+};
+use crate::types::unseen;
 
 /// Largest reply that `call` prints whole, in bytes of JSON.
 const PRINTED: usize = 16_384;
@@ -218,6 +221,9 @@ async fn list(args: &ListArgs, cx: &Cx) -> Result<Exit, CliError> {
     for one in registry.sources().iter().filter(wanted) {
         let tools = one.source.tools();
         count += tools.len();
+        for found in tools.iter().flat_map(|tool| suspicions(tool)) {
+            say(&format!("warning: {}", line(&found.to_string(), 300)));
+        }
         if args.json {
             for tool in &tools {
                 print(&json!(tool).to_string());
@@ -248,10 +254,11 @@ async fn list(args: &ListArgs, cx: &Cx) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// One line of text from outside: without control characters, cut.
+/// One line of text from outside: without control characters and what nobody sees, cut.
 pub(super) fn line(text: &str, most: usize) -> String {
     let clean: String = text
         .chars()
+        .filter(|c| !unseen(*c))
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
     match clean.char_indices().nth(most) {
@@ -320,6 +327,9 @@ async fn show(args: &ShowArgs, cx: &Cx) -> Result<Exit, CliError> {
     }
     for note in &tool.notes {
         print(&format!("\nnote: {note}"));
+    }
+    for found in suspicions(&tool) {
+        print(&format!("\nwarning: {}", line(&found.to_string(), 300)));
     }
     Ok(Exit::Done)
 }
@@ -512,6 +522,7 @@ struct Checked {
     ms: u64,
     census: Census,
     notes: Vec<String>,
+    suspicions: Vec<Suspicion>,
 }
 
 /// The totals over all documents.
@@ -530,6 +541,7 @@ struct Totals {
     colliding_names: usize,
     invalid_schemas: usize,
     noted_tools: usize,
+    suspicious_tools: usize,
     slowest_ms: u64,
     slowest: String,
 }
@@ -549,6 +561,9 @@ impl Totals {
         self.colliding_names += one.census.colliding_names.len();
         self.invalid_schemas += one.census.invalid_schemas.len();
         self.noted_tools += one.census.noted;
+        let mut suspicious: Vec<&str> = one.suspicions.iter().map(|s| &*s.tool).collect();
+        suspicious.dedup();
+        self.suspicious_tools += suspicious.len();
         if one.ms >= self.slowest_ms {
             self.slowest_ms = one.ms;
             self.slowest.clone_from(&one.file);
@@ -613,6 +628,12 @@ async fn check(args: &CheckArgs, cx: &Cx) -> Result<Exit, CliError> {
             totals.slowest_ms,
             totals.slowest
         ));
+        if totals.suspicious_tools > 0 {
+            print(&format!(
+                "{} tools with texts that somebody should look at before a model reads them",
+                totals.suspicious_tools
+            ));
+        }
     }
     Ok(if totals.clean() && totals.faults == 0 {
         Exit::Done
@@ -631,7 +652,7 @@ fn report(checked: &Checked, brief: bool) {
         ("invalid schema", &census.invalid_schemas),
     ];
     let any = wrong.iter().any(|(_, list)| !list.is_empty());
-    if brief && !any && checked.fault.is_none() {
+    if brief && !any && checked.fault.is_none() && checked.suspicions.is_empty() {
         return;
     }
     let version = checked.version.unwrap_or("-");
@@ -649,6 +670,9 @@ fn report(checked: &Checked, brief: bool) {
         if list.len() > 10 {
             print(&format!("  … and {} more", list.len() - 10));
         }
+    }
+    for found in &checked.suspicions {
+        print(&format!("  warning: {}", line(&found.to_string(), 300)));
     }
     for note in checked.notes.iter().filter(|_| !brief) {
         print(&format!("  note: {}", line(note, 200)));
@@ -691,6 +715,7 @@ fn check_document(file: &Path) -> Checked {
         ms: 0,
         census: Census::default(),
         notes: Vec::new(),
+        suspicions: Vec::new(),
     };
     let bytes = match std::fs::read(file) {
         Ok(bytes) => bytes,
@@ -705,8 +730,10 @@ fn check_document(file: &Path) -> Checked {
         Document::parse(&bytes).map(|document| {
             let converted = convert(&document, &Options::default());
             let ms = millis(start);
+            let found = converted.tools.iter().flat_map(suspicions);
             (
                 census(&document.root, &converted),
+                found.collect::<Vec<_>>(),
                 converted.notes,
                 document.version,
                 ms,
@@ -714,7 +741,8 @@ fn check_document(file: &Path) -> Checked {
         })
     }));
     match work {
-        Ok(Ok((census, notes, version, ms))) => {
+        Ok(Ok((census, found, notes, version, ms))) => {
+            checked.suspicions = found;
             checked.version = Some(match version {
                 Version::V2 => "2.0",
                 Version::V3 => "3.0",
@@ -741,12 +769,14 @@ async fn check_registry(file: &Path, cx: &Cx) -> Checked {
         ms: 0,
         census: Census::default(),
         notes: Vec::new(),
+        suspicions: Vec::new(),
     };
     match Registry::open(&checked.file, cx).await {
         Ok(registry) => {
             checked.census.tools = registry.tools().len();
             for tool in registry.tools() {
                 checked.census.noted += usize::from(!tool.notes.is_empty());
+                checked.suspicions.extend(suspicions(&tool));
             }
             for one in registry.sources() {
                 let name = &one.spec.name;

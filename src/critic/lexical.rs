@@ -45,7 +45,6 @@ use async_trait::async_trait;
 
 use super::{Critic, JudgeError, Judgement, lexical_tools};
 use crate::context::Cx;
-use crate::llm::replies::of_tools;
 use crate::llm::words::{
     Goal, address, bare, confirms, count, echoes, evidence, fails, gives, headline, literal_done,
     padded, target_name, target_role, terms, unit, words,
@@ -64,7 +63,7 @@ impl Critic for LexicalCritic {
     }
 
     async fn judge(&self, view: &View<'_>, _cx: &Cx) -> Result<Judgement, JudgeError> {
-        let (value, told) = if of_tools(view.observation) {
+        let (value, told) = if view.observation.is_of_tools() {
             lexical_tools::value(view)
         } else {
             let parts = Parts::of(view);

@@ -776,6 +776,7 @@ fn specs() -> Vec<ActionSpec> {
                 "required": required,
                 "additionalProperties": false,
             }),
+            outside: false,
             terminal: name == "stop",
             together: false,
         }

@@ -240,6 +240,7 @@ mod tests {
             name: "finish".to_owned(),
             description: String::new(),
             parameters: json!({}),
+            outside: false,
             terminal: true,
             together: false,
         }];

@@ -8,12 +8,56 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::types::{Action, Effect, Observation, PathStep, View};
+use crate::types::{Action, Effect, Observation, PathStep, TOOLS_SCHEME, View, unseen};
 
 /// Opens the fenced part.
-pub(crate) const OPEN: &str = "<<<PAGE";
+pub(crate) const OPEN: &str = Scene::Page.open();
 /// Closes it.
-pub(crate) const CLOSE: &str = "PAGE>>>";
+pub(crate) const CLOSE: &str = Scene::Page.close();
+
+/// What a prompt shows a state of. Each has words and markers of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scene {
+    /// A page.
+    Page,
+    /// A conversation with tools.
+    Tools,
+}
+
+impl Scene {
+    /// What this is a state of.
+    pub(crate) fn of(observation: &Observation) -> Self {
+        if observation.is_of_tools() {
+            Self::Tools
+        } else {
+            Self::Page
+        }
+    }
+
+    /// Opens the fenced part.
+    pub(crate) const fn open(self) -> &'static str {
+        match self {
+            Self::Page => "<<<PAGE",
+            Self::Tools => "<<<DATA",
+        }
+    }
+
+    /// Closes it.
+    pub(crate) const fn close(self) -> &'static str {
+        match self {
+            Self::Page => "PAGE>>>",
+            Self::Tools => "DATA>>>",
+        }
+    }
+
+    /// What stands before a state.
+    pub(crate) const fn now(self) -> &'static str {
+        match self {
+            Self::Page => "The page now:",
+            Self::Tools => "The calls so far, the last result in full:",
+        }
+    }
+}
 
 /// Sequences that must not come from a page: our markers, and control tokens of chat templates
 /// (servers tokenize a rendered prompt with control tokens enabled).
@@ -47,7 +91,8 @@ pub(crate) fn neutral(text: &str) -> String {
 }
 
 fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+    // Joiners and marks of direction, too: a sequence could be split by them.
+    unseen(c) || matches!(c, '\u{200c}'..='\u{200f}')
 }
 
 /// One neutral line of at most `most` characters.
@@ -91,9 +136,10 @@ pub(crate) fn shown(observation: &Observation, most: u32) -> String {
 
 /// The fenced observation, with the notices that its text does not repeat.
 pub(crate) fn fence(observation: &Observation, most: u32) -> String {
-    let mut out = format!("{OPEN}\n");
+    let scene = Scene::of(observation);
+    let mut out = format!("{}\n", scene.open());
     let text = shown(observation, most);
-    if !text.contains(&neutral(&observation.url)) {
+    if scene == Scene::Page && !text.contains(&neutral(&observation.url)) {
         let _written = writeln!(out, "URL: {}", line(&observation.url, 120));
     }
     out.push_str(&text);
@@ -103,19 +149,19 @@ pub(crate) fn fence(observation: &Observation, most: u32) -> String {
             let _written = writeln!(out, "! {note}");
         }
     }
-    out.push_str(CLOSE);
+    out.push_str(scene.close());
     out
 }
 
 /// Writes that wait to be sent, fenced: a request's body is the page's as much as the agent's.
-pub(crate) fn waiting(writes: &[Effect]) -> String {
-    let mut out = format!("{OPEN}\n");
+pub(crate) fn waiting(writes: &[Effect], scene: Scene) -> String {
+    let mut out = format!("{}\n", scene.open());
     for write in writes {
         let url = line(&write.url, 160);
         let body = line(write.body.as_deref().unwrap_or_default(), 600);
         let _written = writeln!(out, "{} {url} {body}", write.method);
     }
-    out.push_str(CLOSE);
+    out.push_str(scene.close());
     out
 }
 
@@ -174,7 +220,8 @@ pub(crate) fn path(view: &View<'_>, last: usize) -> String {
 fn led(step: &PathStep, before: Option<&str>) -> String {
     if !step.changed {
         " (nothing changed)".to_owned()
-    } else if before == Some(step.url.as_str()) {
+    } else if before == Some(step.url.as_str()) || step.url.starts_with(TOOLS_SCHEME) {
+        // The URL of a conversation only repeats the call.
         String::new()
     } else {
         format!(" -> {}", line(&step.url, 80))

@@ -14,11 +14,6 @@ pub(crate) const READING: &[&str] = &[
     "get", "list", "read", "show", "find", "search", "look", "fetch", "query", "view", "retrieve",
 ];
 
-/// Whether a state is a conversation with tools and no page.
-pub(crate) fn of_tools(page: &Observation) -> bool {
-    page.url.starts_with("tools://")
-}
-
 /// One call with its reply.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Call {

@@ -200,6 +200,7 @@ mod tests {
                 "properties": { "q": { "type": "string" } },
                 "required": ["q"],
             }),
+            outside: false,
             terminal,
             together: name == "find",
         }

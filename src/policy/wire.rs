@@ -18,6 +18,8 @@ use crate::types::{Action, ActionSpec, Element, ElementState, Observation, REFER
 const ACTION: &str = "action";
 /// The field for the reason.
 pub(super) const WHY: &str = "why";
+/// Characters of an argument's choices that the list of actions shows.
+const MOST_CHOICES: usize = 200;
 /// Longer lists of references become free strings: grammars grow with them.
 const MOST_REFS: usize = 200;
 
@@ -100,10 +102,42 @@ fn plain(schema: &Value, root: &Value) -> Value {
     }
     for keep in ["enum", "items", "properties"] {
         if let Some(value) = schema.get(keep) {
-            out.insert(keep.to_owned(), value.clone());
+            out.insert(keep.to_owned(), bare(keep, value));
         }
     }
     Value::Object(out)
+}
+
+/// A part of a schema without words: what others wrote enters a prompt in its fence only.
+fn bare(key: &str, part: &Value) -> Value {
+    match part {
+        // The keys are names of arguments, whatever they are.
+        Value::Object(map) if key == "properties" => {
+            let named = map
+                .iter()
+                .map(|(name, part)| (name.clone(), bare("", part)));
+            Value::Object(named.collect())
+        }
+        Value::Object(map) => {
+            let said = [
+                "description",
+                "title",
+                "examples",
+                "example",
+                "default",
+                "$comment",
+            ];
+            let kept = map.iter().filter(|(key, _)| !said.contains(&key.as_str()));
+            Value::Object(
+                kept.map(|(key, part)| (key.clone(), bare(key, part)))
+                    .collect(),
+            )
+        }
+        Value::Array(parts) if !matches!(key, "enum" | "required") => {
+            parts.iter().map(|part| bare(key, part)).collect()
+        }
+        other => other.clone(),
+    }
 }
 
 /// The name of an argument in the model's object.
@@ -161,7 +195,7 @@ pub(crate) fn usable(element: &Element) -> bool {
 
 /// The action list for the prompt, one a line. Constant for an environment. With `rounds` it says
 /// which actions share none.
-pub(super) fn list(actions: &[ActionSpec], rounds: bool) -> String {
+pub(super) fn list(actions: &[&ActionSpec], rounds: bool) -> String {
     let mut out = String::new();
     for spec in actions {
         let arguments: Vec<String> = offered(spec)
@@ -170,9 +204,10 @@ pub(super) fn list(actions: &[ActionSpec], rounds: bool) -> String {
                 let optional = if a.required { "" } else { "?" };
                 let choices = a.schema["enum"].as_array().map(|choices| {
                     let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
-                    format!(": {}", choices.join("|"))
+                    format!(": {}", line(&choices.join("|"), MOST_CHOICES))
                 });
-                format!("{}{optional}{}", key(&a.name), choices.unwrap_or_default())
+                let name = line(&key(&a.name), 64);
+                format!("{name}{optional}{}", choices.unwrap_or_default())
             })
             .collect();
         let end = if spec.terminal {
@@ -188,13 +223,12 @@ pub(super) fn list(actions: &[ActionSpec], rounds: bool) -> String {
             .next()
             .unwrap_or_default()
             .trim_end_matches('.');
-        let _written = writeln!(
-            out,
-            "{}({}): {}.{end}",
-            spec.name,
-            arguments.join(", "),
-            line(text, 90)
-        );
+        let text = match line(text, 90) {
+            text if text.is_empty() => text,
+            text => format!(": {text}"),
+        };
+        let (name, arguments) = (&spec.name, arguments.join(", "));
+        let _written = writeln!(out, "{name}({arguments}){text}.{end}");
     }
     out
 }

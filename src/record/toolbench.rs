@@ -539,6 +539,7 @@ fn specs(document: &Value) -> Vec<ActionSpec> {
             .unwrap_or_default()
             .to_owned(),
         parameters: function["parameters"].clone(),
+        outside: true,
         terminal: function["name"] == "Finish",
         together: false,
     };

@@ -80,6 +80,9 @@ pub struct ActionSpec {
     pub description: String,
     /// JSON Schema (2020-12) of the arguments object.
     pub parameters: Value,
+    /// Whether description and parameters are another's words, a tool provider's: data to a model.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub outside: bool,
     /// Whether calling it ends the episode (`stop`, `finish`).
     pub terminal: bool,
     /// Whether its calls may stand in an [`Action::BATCH`]. Others are actions of their own.

@@ -9,6 +9,7 @@ mod message;
 mod observation;
 mod rules;
 mod state;
+mod unseen;
 mod view;
 
 pub use action::{Action, ActionSpec, Candidate, REFERENCE_PATTERN, Rejection};
@@ -17,9 +18,10 @@ pub use digest::{Digest, ParseDigestError};
 pub use effect::{Effect, EffectKind, REDACTED, Writes};
 pub use ids::{EdgeId, NodeId, Seed, Ticket, UnitF32, UnitRangeError};
 pub use message::{Exchange, Notice, NoticeKind};
-pub use observation::{Element, ElementState, Observation, Omitted, Tab};
+pub use observation::{Element, ElementState, Observation, Omitted, TOOLS_SCHEME, Tab};
 #[cfg(feature = "tools")]
 pub(crate) use rules::glob;
 pub use rules::{EffectRules, ParsePatternError, RequestClass, RequestPattern, RequestUse};
 pub use state::{Miss, MissReason, Query, Restored, Rung, Snapshot, Step};
+pub(crate) use unseen::unseen;
 pub use view::{PathStep, Preference, Sibling, SiblingOutcome, View};

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Digest, Notice};
 
+/// How the URL of a conversation with tools begins.
+pub const TOOLS_SCHEME: &str = "tools://";
+
 /// A state as an agent sees it. Everything in it is data from outside: it reaches a prompt fenced
 /// and truncated, a report escaped.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +113,12 @@ pub struct Tab {
 }
 
 impl Observation {
+    /// Whether it shows a conversation with tools rather than a page.
+    #[must_use]
+    pub fn is_of_tools(&self) -> bool {
+        self.url.starts_with(TOOLS_SCHEME)
+    }
+
     /// The element with this reference.
     #[must_use]
     pub fn element(&self, reference: &str) -> Option<&Element> {

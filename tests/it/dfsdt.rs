@@ -64,6 +64,7 @@ fn spec(name: &str, argument: &str, terminal: bool) -> ActionSpec {
             "properties": { argument: { "type": "string" } },
             "required": [argument],
         }),
+        outside: false,
         terminal,
         together: false,
     }

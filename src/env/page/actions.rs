@@ -246,6 +246,7 @@ pub fn action_specs() -> Vec<ActionSpec> {
             name: d.name.to_owned(),
             description: d.description.to_owned(),
             parameters: (d.schema)(),
+            outside: false,
             terminal: d.name == "stop",
             together: false,
         })

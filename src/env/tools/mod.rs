@@ -20,5 +20,6 @@ mod tool;
 mod validate;
 
 pub use strict::{NotStrict, strict};
+pub use suspect::{Suspicion, suspicions};
 pub use tool::{Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool};
 pub use validate::{Validators, compile};

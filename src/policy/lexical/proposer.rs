@@ -7,7 +7,6 @@ use async_trait::async_trait;
 use super::page::Page;
 use super::tools;
 use crate::context::Cx;
-use crate::llm::replies::of_tools;
 use crate::policy::llm::prior;
 use crate::policy::{Policy, Proposal, ProposeError};
 use crate::types::{Action, Candidate, View};
@@ -35,7 +34,7 @@ impl Policy for LexicalPolicy {
         if view.observation.terminal {
             return Ok(Proposal::default());
         }
-        let scored = if of_tools(view.observation) {
+        let scored = if view.observation.is_of_tools() {
             tools::scored(view)
         } else {
             Page::of(view).scored()

@@ -20,7 +20,8 @@ use crate::env::{
 };
 use crate::located::nearest;
 use crate::types::{
-    Action, ActionSpec, Digest, Effect, Observation, Query, Restored, Rung, Snapshot, Step, Writes,
+    Action, ActionSpec, Digest, Effect, Observation, Query, Restored, Rung, Snapshot, Step,
+    TOOLS_SCHEME, Writes,
 };
 
 /// A conversation with the world's tools.
@@ -211,7 +212,7 @@ impl ToolEnvironment {
             Did::Found(_) => "search_tools".to_owned(),
         });
         let last: String = last.unwrap_or_default().chars().take(120).collect();
-        format!("tools://{name}/{last}")
+        format!("{TOOLS_SCHEME}{name}/{last}")
     }
 
     fn fit(&self, cx: &Cx) -> Result<(), Unfit> {

@@ -152,6 +152,7 @@ impl Menu {
                 name: name.clone(),
                 description: described(&tool),
                 parameters: tool.parameters.clone(),
+                outside: true,
                 terminal: false,
                 together: tool.joins_batches(),
             });
@@ -360,6 +361,7 @@ fn spec(name: &str, description: &str, properties: &Value, required: &[&str]) ->
             "required": required,
             "additionalProperties": false,
         }),
+        outside: false,
         terminal: name == FINISH || name == GIVE_UP,
         together: false,
     }

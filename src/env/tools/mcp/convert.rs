@@ -7,8 +7,8 @@ use rmcp::model::{CallToolResult, ContentBlock, ResourceContents};
 use serde_json::{Map, Value, json};
 
 use super::McpConfig;
+use crate::env::tools::names;
 use crate::env::tools::{Access, Binding, Reply, Tool};
-use crate::env::tools::{names, suspect};
 
 /// The server's tools in its own order, under names that are valid and unique.
 pub(super) fn tools(config: &McpConfig, listed: &[rmcp::model::Tool]) -> Vec<Arc<Tool>> {
@@ -52,9 +52,6 @@ fn tool(config: &McpConfig, listed: &rmcp::model::Tool, name: String) -> Tool {
         .as_deref()
         .or_else(|| hints.and_then(|hints| hints.title.as_deref()))
         .unwrap_or_default();
-    for text in [title, description] {
-        notes.extend(suspect::note(text));
-    }
     let hinted = hints.map_or(Access::Write, |hints| {
         if hints.read_only_hint == Some(true) {
             Access::Read
@@ -87,8 +84,8 @@ fn tool(config: &McpConfig, listed: &rmcp::model::Tool, name: String) -> Tool {
         name,
         source: config.name.clone(),
         original: listed.name.to_string(),
-        summary: suspect::clean(summary),
-        description: suspect::clean(description),
+        summary: summary.to_owned(),
+        description: description.to_owned(),
         tags: Vec::new(),
         output: listed
             .output_schema
