@@ -1,8 +1,10 @@
 //! Snapshots and restores in any order, by several lanes, against a model of plain values.
 //!
 //! The model knows what a state is; the environment must show exactly that, whatever was done,
-//! saved, restored, closed and opened before. `sim` and the environment without a browser are held
-//! to the same law.
+//! saved, restored, closed and opened before. `sim`, the environment without a browser and Chromium
+//! are held to the same law.
+
+mod chromium;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -110,6 +112,28 @@ impl<M: Model> ReferenceStateMachine for Law<M> {
     }
 }
 
+/// Whether an action was carried out. One whose write was held was not, and is taken back: the page
+/// was told otherwise.
+async fn carried_out(env: &mut dyn Environment, action: &Action, cx: &Cx) -> bool {
+    let before = env.snapshot(cx).await.unwrap();
+    match env.act(action, cx).await.unwrap() {
+        Step::Done { .. } => true,
+        Step::Rejected(_) => false,
+        Step::Held { effects } => {
+            assert!(effects[0].held, "{effects:?}");
+            env.restore(&before, cx).await.unwrap();
+            false
+        }
+    }
+}
+
+/// The arguments of an action on the element of this name, if the page has it.
+fn on(seen: &Observation, name: &str) -> Option<Value> {
+    let mut elements = seen.elements.iter();
+    let element = elements.find(|e| e.interactive && e.name == name)?;
+    Some(json!({"ref": element.r#ref}))
+}
+
 /// A world under test, and how it shows what the model says.
 trait Subject: Sized {
     type Model: Model;
@@ -186,17 +210,9 @@ impl<S: Subject> StateMachineTest for Run<S> {
         match transition {
             Move::Act(lane, act) => {
                 let before = run.seen[lane].clone();
-                let moved = match S::action(&before, &act) {
-                    Some(action) => {
-                        let step =
-                            run.with(lane, async |env, cx| env.act(&action, cx).await.unwrap());
-                        match step {
-                            Step::Done { .. } => true,
-                            Step::Rejected(_) | Step::Held { .. } => false,
-                        }
-                    }
-                    None => false,
-                };
+                let moved = S::action(&before, &act).is_some_and(|action| {
+                    run.with(lane, async |env, cx| carried_out(env, &action, cx).await)
+                });
                 run.look(lane);
                 if !moved {
                     assert_eq!(
@@ -445,15 +461,25 @@ impl NoteModel {
         self.visits += 1;
         self.history.truncate(self.at + 1);
         // A page shows what was so when it was loaded.
-        let shown = format!("{} notes, {} visits", self.notes.len(), self.visits);
+        let shown = counted(self.notes.len(), self.visits);
         self.history.push((page, shown, false));
         self.at += 1;
     }
 }
 
+/// What a page of the notebook says of it.
+fn counted(notes: usize, visits: u32) -> String {
+    format!("{notes} notes, {visits} visits")
+}
+
+/// A form, and nothing that needs a script.
+const PLAIN: &str = "<title>Home</title><form method=post action=/send><input name=text aria-label=Text>\
+    <label><input type=checkbox name=loud>Loud</label><button>Send</button></form><a href=/list>List</a>";
+
 /// The notebook's server: its notes can be saved and put back.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Notebook {
+    home: &'static str,
     notes: Arc<Mutex<Vec<String>>>,
 }
 
@@ -478,12 +504,18 @@ fn visit(headers: &HeaderMap) -> (u32, [(&'static str, String); 1]) {
 }
 
 impl Notebook {
+    /// An empty one, with this start page.
+    fn with_home(home: &'static str) -> Self {
+        let notes = Arc::default();
+        Self { home, notes }
+    }
+
     fn page(&self, title: &str, headers: &HeaderMap) -> Response {
         let notes = self.notes.lock().unwrap();
         let (visits, cookie) = visit(headers);
         let text = format!(
-            "<title>{title}</title><p>{} notes, {visits} visits</p><p>{}</p>",
-            notes.len(),
+            "<title>{title}</title><p>{}</p><p>{}</p><a href=/>Home</a>",
+            counted(notes.len(), visits),
             notes.join(", ")
         );
         (cookie, Html(text)).into_response()
@@ -494,31 +526,37 @@ async fn serve_notebook(server: Notebook) -> (String, tokio_util::sync::DropGuar
     let app = Router::new()
         .route(
             "/",
-            get(|headers: HeaderMap| async move {
-                let form = "<title>Home</title><form method=post action=/send><input name=text aria-label=Text>\
-                            <label><input type=checkbox name=loud>Loud</label><button>Send</button></form><a href=/list>List</a>";
-                (visit(&headers).1, Html(form))
-            }),
+            get(
+                |State(server): State<Notebook>, headers: HeaderMap| async move {
+                    (visit(&headers).1, Html(server.home))
+                },
+            ),
         )
         .route(
             "/list",
-            get(|State(server): State<Notebook>, headers: HeaderMap| async move {
-                server.page("List", &headers)
-            }),
+            get(
+                |State(server): State<Notebook>, headers: HeaderMap| async move {
+                    server.page("List", &headers)
+                },
+            ),
         )
         .route(
             "/sent",
-            get(|State(server): State<Notebook>, headers: HeaderMap| async move {
-                server.page("Sent", &headers)
-            }),
+            get(
+                |State(server): State<Notebook>, headers: HeaderMap| async move {
+                    server.page("Sent", &headers)
+                },
+            ),
         )
         .route(
             "/send",
-            post(|State(server): State<Notebook>, Form(note): Form<Note>| async move {
-                let mark = if note.loud.is_some() { "!" } else { "" };
-                server.notes.lock().unwrap().push(note.text + mark);
-                Redirect::to("/sent")
-            }),
+            post(
+                |State(server): State<Notebook>, Form(note): Form<Note>| async move {
+                    let mark = if note.loud.is_some() { "!" } else { "" };
+                    server.notes.lock().unwrap().push(note.text + mark);
+                    Redirect::to("/sent")
+                },
+            ),
         )
         .with_state(server);
     serve(app).await
@@ -531,7 +569,7 @@ impl Site for Notebook {
     }
 
     async fn lease(&self, _: &Cx) -> Result<Box<dyn SiteInstance>, SiteError> {
-        let server = Self::default();
+        let server = Self::with_home(self.home);
         let (origin, stop) = serve_notebook(server.clone()).await;
         Ok(Box::new(NotebookInstance {
             origin,
@@ -579,7 +617,7 @@ impl<const KEPT: usize> Subject for Notes<KEPT> {
             kept_bytes: KEPT,
             ..HtmlConfig::default()
         };
-        let site = Arc::new(Notebook::default());
+        let site = Arc::new(Notebook::with_home(PLAIN));
         Self(HtmlWorld::new(config, site, "/", Writes::Checkpoint))
     }
 
@@ -588,22 +626,15 @@ impl<const KEPT: usize> Subject for Notes<KEPT> {
     }
 
     fn action(seen: &Observation, act: &NoteAct) -> Option<Action> {
-        let on = |name: &str| {
-            let element = seen
-                .elements
-                .iter()
-                .find(|e| e.interactive && e.name == name)?;
-            Some(json!({"ref": element.r#ref}))
-        };
         Some(match act {
             NoteAct::Type(text) => {
-                let mut arguments = on("Text")?;
+                let mut arguments = on(seen, "Text")?;
                 arguments["text"] = json!(text);
                 Action::new("fill", arguments)
             }
-            NoteAct::Tick => Action::new("click", on("Loud")?),
-            NoteAct::Send => Action::new("click", on("Send")?),
-            NoteAct::List => Action::new("click", on("List")?),
+            NoteAct::Tick => Action::new("click", on(seen, "Loud")?),
+            NoteAct::Send => Action::new("click", on(seen, "Send")?),
+            NoteAct::List => Action::new("click", on(seen, "List")?),
             NoteAct::Back => Action::new("back", json!({})),
             NoteAct::Forward => Action::new("forward", json!({})),
         })
