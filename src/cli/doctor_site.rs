@@ -1,6 +1,7 @@
 //! `branchline doctor --site URL`: what a page is to a search, for people.
 
 use crate::env::browser::SiteReport;
+use crate::types::SiteNoteKind;
 
 /// Longest text of a place or a reading in one line.
 const WIDTH: usize = 60;
@@ -126,6 +127,19 @@ pub(super) fn site_text(report: &SiteReport) -> String {
         some => format!("{}, bypassed: {}", some.len(), list(some)),
     };
     fact("service workers", workers);
+    for note in &report.notes {
+        match note.kind {
+            // They have a line of their own.
+            SiteNoteKind::Differs | SiteNoteKind::ServiceWorker => {}
+            SiteNoteKind::Socket
+            | SiteNoteKind::Refused
+            | SiteNoteKind::Stream
+            | SiteNoteKind::TooLarge
+            | SiteNoteKind::PopupBlocked
+            | SiteNoteKind::SessionEnded
+            | SiteNoteKind::SessionReplaced => fact("hinders", plain(&note.text)),
+        }
+    }
     if !report.held.is_empty() {
         fact("writes held", list(&report.held));
     }
@@ -135,16 +149,16 @@ pub(super) fn site_text(report: &SiteReport) -> String {
     out
 }
 
-/// One line of at most [`WIDTH`] characters, control characters left out: a page's text must not
-/// steer a terminal.
+/// One line without control characters: a page's text must not steer a terminal.
+fn plain(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let words = words.join(" ");
+    words.chars().filter(|c| !c.is_control()).collect()
+}
+
+/// The same, of at most [`WIDTH`] characters.
 fn cut(text: &str) -> String {
-    let plain: String = text
-        .split_whitespace()
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .filter(|c| !c.is_control())
-        .collect();
+    let plain = plain(text);
     if plain.chars().count() <= WIDTH {
         return plain;
     }
@@ -156,7 +170,7 @@ fn cut(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::env::browser::{Covered, Difference, TakenBack};
-    use crate::types::{Digest, Restored, Rung};
+    use crate::types::{Digest, Restored, Rung, SiteNote};
 
     fn report() -> SiteReport {
         SiteReport {
@@ -193,6 +207,7 @@ mod tests {
             held: Vec::new(),
             cookies: vec!["session (HttpOnly, session)".to_owned()],
             service_workers: Vec::new(),
+            notes: Vec::new(),
             notices: Vec::new(),
         }
     }
@@ -234,6 +249,16 @@ mod tests {
         report
             .service_workers
             .push("http://shop.example/".to_owned());
+        for (kind, text) in [
+            (SiteNoteKind::ServiceWorker, "bypassed"),
+            (
+                SiteNoteKind::Socket,
+                "pages talk by WebSocket (ws://shop.example/live): they are only come back to by replay",
+            ),
+        ] {
+            let text = text.to_owned();
+            report.notes.push(SiteNote { kind, text });
+        }
         assert!(!report.is_good());
         insta::assert_snapshot!(site_text(&report), @r#"
         "Shop" http://shop.example/
@@ -249,6 +274,7 @@ mod tests {
                click link "Sale": not found again: restored to another state
         --   cookies: session (HttpOnly, session)
         --   service workers: 1, bypassed: http://shop.example/
+        --   hinders: pages talk by WebSocket (ws://shop.example/live): they are only come back to by replay
         --   writes held: POST http://shop.example/track
         "#);
     }

@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::context::{Cx, Interrupted};
 use crate::types::{
-    Action, ActionSpec, Digest, Effect, Miss, Observation, Query, Restored, Seed, Snapshot, Step,
+    Action, ActionSpec, Digest, Effect, Miss, Observation, Query, Restored, Seed, SiteNote,
+    Snapshot, Step,
 };
 
 /// One live instance of a world, leased by one worker at a time.
@@ -82,6 +83,11 @@ pub trait World: Send + Sync {
         cx: &Cx,
     ) -> Result<Box<dyn Environment>, OpenError> {
         self.open(seed, cx).await
+    }
+
+    /// What its instances have found out about the site until now: each once, only ever more.
+    fn notes(&self) -> Vec<SiteNote> {
+        Vec::new()
     }
 }
 

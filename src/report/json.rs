@@ -32,6 +32,7 @@ use crate::types::{Cost, Rung, Ticket};
 /// | `spent` | by the search: `steps`, `nodes`, `orders` |
 /// | `cost` | of the whole run: `model_calls`, `input_tokens`, `cached_tokens`, `output_tokens`, `money_micro_usd`, `priced` (false: tokens were spent whose price is not known), `env_actions` |
 /// | `steps` | `actions`, `commit_actions`, `writes` and `commit_writes` (sent), `calls` and `recorded_calls` (of tools: sent, answered from the record), `loops`, `rejected`, `held`, `failed`, `retried`, `mismatches` (rungs tried that led to another state), `restores` (by `live`, `history`, `document`, `document_settled`, `replay`, `undo`, `copy`: `count`, `ms` in all), `misses` (by rung and [reason](crate::types::MissReason): `count`, `ms` in all), `lost` (states that no rung reached again: `node`, `reason`), `learned` (what was learned about the order of rungs) |
+/// | `notes` | what the site is like that a search passes by or that stands in the way of restores: each [`kind`](crate::types::SiteNoteKind), `text` |
 /// | `wall_ms` | wall time of the run, milliseconds |
 /// | `tree_digest` | digest of the tree |
 #[must_use]
@@ -110,6 +111,7 @@ pub fn summary_json(report: &RunReport) -> Value {
             "lost": lost,
             "learned": report.steps.learned,
         },
+        "notes": report.notes,
         "wall_ms": report.wall_ms,
         "tree_digest": report.tree_digest,
     })

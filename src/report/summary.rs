@@ -126,6 +126,9 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
         let lost = format!("{node}, with all that was under it: {reason}");
         lines.push(fact(if index == 0 { "lost" } else { "" }, &lost));
     }
+    for (index, note) in report.notes.iter().enumerate() {
+        lines.push(fact(if index == 0 { "this site" } else { "" }, &note.text));
+    }
     lines.push(fact("trouble", &trouble(steps)));
     lines.push(fact("model", &model_words(&report.cost)));
     let limit = about.wall.map_or_else(String::new, |wall| {
@@ -393,7 +396,9 @@ mod tests {
     use crate::report::testing::HOSTILE;
     use crate::runtime::{Failure, RestoreFigures};
     use crate::search::Spent;
-    use crate::types::{Action, Digest, MicroUsd, MissReason, NodeId, Rung};
+    use crate::types::{
+        Action, Digest, MicroUsd, MissReason, NodeId, Rung, SiteNote, SiteNoteKind,
+    };
 
     fn step(action: Action, target: Option<&str>, url: &str, changed: bool) -> PathStep {
         PathStep {
@@ -503,6 +508,10 @@ mod tests {
                 retried: 1,
                 commit_actions: 3,
             },
+            notes: vec![SiteNote {
+                kind: SiteNoteKind::ServiceWorker,
+                text: "the service worker http://shop.test/sw.js is bypassed".to_owned(),
+            }],
             wall_ms: 72_345,
             tree_digest: Digest::of("tree"),
             interrupted: false,
@@ -547,6 +556,7 @@ mod tests {
                       document 6: several tabs were open
           learned     shop.test: document is tried after replay now
           lost        n3, with all that was under it: no way leads back
+          this site   the service worker http://shop.test/sw.js is bypassed
           trouble     0 to known states, 2 rejected, 0 failed, 1 retried
           model       41 calls; 51,234 tokens in (12,000 cached), 1,900 out; $0.0123
           time        1:12 (limit of the search 5:00)
@@ -572,6 +582,7 @@ mod tests {
                 ..Cost::default()
             },
             steps: StepFigures::default(),
+            notes: Vec::new(),
             interrupted: true,
             failure: Some(Failure {
                 part: FailurePart::Provider,
@@ -625,6 +636,7 @@ mod tests {
         hostile.answer = Some(text());
         hostile.uncommitted = Some(text());
         hostile.dir = PathBuf::from(HOSTILE);
+        hostile.notes[0].text = text();
         for check in &mut hostile.verdict.checks {
             check.name = text();
         }
@@ -695,6 +707,12 @@ mod tests {
           "failure": null,
           "goal": "put the red mug in the cart and say its price",
           "interrupted": false,
+          "notes": [
+            {
+              "kind": "service_worker",
+              "text": "the service worker http://shop.test/sw.js is bypassed"
+            }
+          ],
           "outcome": "unscored",
           "path": [
             {

@@ -18,7 +18,7 @@ use crate::search::{
 };
 use crate::types::{
     Action, ActionSpec, Cost, Digest, EdgeId, Effect, Exchange, NodeId, Observation, PathStep,
-    Seed, SiblingOutcome, Snapshot, Step, Ticket,
+    Seed, SiblingOutcome, SiteNote, Snapshot, Step, Ticket,
 };
 
 use super::commit::{self, Committed};
@@ -190,6 +190,8 @@ struct Driver<'a> {
     last_fault: Option<(FailurePart, String)>,
     failure: Option<Failure>,
     figures: StepFigures,
+    /// What the world has said of its site.
+    notes: Vec<SiteNote>,
 }
 
 impl<'a> Driver<'a> {
@@ -250,9 +252,11 @@ impl<'a> Driver<'a> {
             last_fault: None,
             failure: None,
             figures: StepFigures::default(),
+            notes: Vec::new(),
         };
         let dir = driver.parts.recorder.dir().to_owned();
         driver.say(&Progress::Opened { goal, dir });
+        driver.note_site()?;
         Ok(driver)
     }
 
@@ -735,6 +739,7 @@ impl<'a> Driver<'a> {
             wall_ms,
         } = done;
         self.parts.pool.give_back(slot);
+        self.note_site()?;
         let cost = Cost {
             env_actions: actions,
             wall_ms,
@@ -1041,6 +1046,7 @@ impl<'a> Driver<'a> {
         mut committed: Committed,
         begun: Instant,
     ) -> Result<RunReport, RunError> {
+        self.note_site()?;
         let best = self.search.best();
         let spent = self.spent();
         let tree_digest = self.search.tree().digest();
@@ -1102,6 +1108,7 @@ impl<'a> Driver<'a> {
             spent,
             cost,
             steps: std::mem::take(&mut self.figures),
+            notes: std::mem::take(&mut self.notes),
             wall_ms,
             tree_digest,
         })
@@ -1129,6 +1136,17 @@ impl<'a> Driver<'a> {
         path.filter_map(|edge| tree.edge(edge).child())
             .flat_map(|child| self.state(child).effects.to_vec())
             .collect()
+    }
+
+    /// Logs and says what the world has found out about its site since.
+    fn note_site(&mut self) -> Result<(), RecordError> {
+        let notes = self.parts.job.world.notes();
+        for note in notes.into_iter().skip(self.notes.len()) {
+            let note = self.parts.recorder.redactor().clean(note);
+            self.notes.push(note.clone());
+            self.warn(format!("this site: {}", note.text))?;
+        }
+        Ok(())
     }
 
     fn warn(&mut self, text: String) -> Result<(), RecordError> {

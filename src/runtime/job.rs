@@ -12,7 +12,9 @@ use crate::eval::{Check, Verdict};
 use crate::policy::Policy;
 use crate::record::RecordError;
 use crate::search::{Request, SearchConfig, Spent, StopReason};
-use crate::types::{Cost, Digest, Effect, Miss, MissReason, NodeId, PathStep, Rung, Seed, Ticket};
+use crate::types::{
+    Cost, Digest, Effect, Miss, MissReason, NodeId, PathStep, Rung, Seed, SiteNote, Ticket,
+};
 
 /// One run: a task, who acts on it, and how far.
 #[derive(Clone)]
@@ -199,6 +201,9 @@ pub struct RunReport {
     pub cost: Cost,
     /// What was done in environments.
     pub steps: StepFigures,
+    /// What the environments found out about the site: what was passed by, what stood in the way of
+    /// restores.
+    pub notes: Vec<SiteNote>,
     /// Wall time of the run, in milliseconds.
     pub wall_ms: u64,
     /// Digest of the last round's tree.

@@ -8,6 +8,7 @@ mod ids;
 mod message;
 mod observation;
 mod rules;
+mod site;
 mod state;
 mod unseen;
 mod view;
@@ -22,6 +23,7 @@ pub use observation::{Element, ElementState, Observation, Omitted, TOOLS_SCHEME,
 #[cfg(feature = "tools")]
 pub(crate) use rules::glob;
 pub use rules::{EffectRules, ParsePatternError, RequestClass, RequestPattern, RequestUse};
+pub use site::{SiteNote, SiteNoteKind};
 pub use state::{Miss, MissReason, Query, Restored, Rung, Snapshot, Step};
 pub(crate) use unseen::unseen;
 pub use view::{PathStep, Preference, Sibling, SiblingOutcome, View};

@@ -13,11 +13,10 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use branchline::env::World;
 use branchline::env::browser::{BrowserBinary, BrowserConfig, BrowserKind, RestoreLimits};
-use branchline::types::{MissReason, Rung, Seed, Writes};
-use futures_util::{SinkExt, StreamExt};
-use tokio_tungstenite::tungstenite::Message;
+use branchline::types::{MissReason, Rung, Seed, SiteNote, SiteNoteKind, Writes};
 
 use crate::support::lane::{Lane, Served, config, page, ways};
+use crate::support::serve::greeter;
 
 const AWAY: &str = "<title>Away</title><p>elsewhere</p>";
 
@@ -213,24 +212,6 @@ fn troublesome(socket: &str) -> Router {
         .route("/clock", page("<title>Clock</title><p id=out></p><script>
             fetch('/away?' + performance.now()).then((r) => { out.textContent = r.status; })</script>"))
         .route("/socket", get(move || std::future::ready(Html(socket.clone()))))
-}
-
-/// A server that greets on a `WebSocket`; its address.
-async fn greeter() -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(async move {
-                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
-                    return;
-                };
-                socket.send(Message::text("hello")).await.ok();
-                while socket.next().await.is_some() {}
-            });
-        }
-    });
-    format!("ws://{address}")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -463,13 +444,16 @@ async fn browser_passes_service_workers_by_and_says_so() {
     let site = Served::with(app).await;
     let mut lane = Lane::open(&site, config(), Writes::Hold).await;
     let seen = lane.observe().await;
-    assert!(
-        seen.notices
-            .iter()
-            .any(|n| n.text.contains("service worker") && n.text.contains("bypassed")),
-        "{:?}\n{}",
-        seen.notices,
-        seen.text
+    assert!(seen.text.contains("registered"), "{}", seen.text);
+    assert_eq!(
+        lane.world.notes(),
+        [SiteNote {
+            kind: SiteNoteKind::ServiceWorker,
+            text: format!(
+                "the service worker {}/sw.js is bypassed: requests go to the server",
+                site.origin
+            ),
+        }]
     );
     lane.click("Away").await;
     assert_eq!(

@@ -13,6 +13,7 @@ mod browser_bench;
 mod browser_digest;
 mod browser_effects;
 mod browser_hold;
+mod browser_notes;
 mod browser_posted;
 mod browser_restore;
 mod browser_sites;

@@ -20,6 +20,7 @@ use super::connection::CdpError;
 use super::environment::Browser;
 use super::keys;
 use super::lane::Lane;
+use super::ledger;
 use super::observe::FrameAddress;
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use crate::context::Cx;
@@ -447,12 +448,25 @@ impl Browser {
         if let Some(text) = reply.error_text
             && text != "net::ERR_ABORTED"
         {
-            return reject(format!(
-                "{} could not be loaded: {text}",
-                self.lane.setup.logical(url)
-            ));
+            return Err(self.not_loaded(url, text));
         }
         Ok(())
+    }
+
+    /// What it means that a page could not be loaded: the environment's fault where the site itself
+    /// cannot be connected to, and a dead end everywhere else.
+    pub(super) fn not_loaded(&self, url: &str, error: String) -> Refusal {
+        const DOWN: [&str; 4] = ["CONNECTION", "EMPTY_RESPONSE", "TIMED_OUT", "ADDRESS"];
+        let setup = &self.lane.setup;
+        let own = ledger::origin(url) == setup.origin.0;
+        let down = error.strip_prefix("net::ERR_");
+        let url = setup.logical(url);
+        if own && down.is_some_and(|what| DOWN.iter().any(|down| what.starts_with(down))) {
+            return Refusal::Script(ScriptError::Unanswered { url, error });
+        }
+        Refusal::Rejected(Rejection::new(format!(
+            "{url} could not be loaded: {error}"
+        )))
     }
 
     async fn history(&self, by: i64, cx: &Cx) -> Result<(), Refusal> {

@@ -33,7 +33,7 @@ use crate::env::{
 };
 use crate::types::{
     Action, ActionSpec, Digest, Effect, Notice, NoticeKind, Observation, Query, Rejection,
-    Restored, Seed, Snapshot, Step,
+    Restored, Seed, SiteNoteKind, Snapshot, Step, Writes,
 };
 
 /// How long a page's own episode may take to become ready.
@@ -129,6 +129,7 @@ impl From<ScriptError> for Parts {
         match error {
             ScriptError::Cdp(CdpError::Interrupted { why, .. }) => Self::Interrupted(why),
             ScriptError::Cdp(CdpError::Gone { what, .. }) => Self::Lost(format!("{what} is gone")),
+            error @ ScriptError::Unanswered { .. } => Self::Lost(error.to_string()),
             other => Self::Other(other.to_string()),
         }
     }
@@ -255,8 +256,9 @@ impl Browser {
         if let Some(text) = learned.warning() {
             self.pending.push(Notice {
                 kind: NoticeKind::Other,
-                text,
+                text: text.clone(),
             });
+            world.notes.add(SiteNoteKind::Differs, text);
         }
         // Nobody else sets it: the turn is ours.
         drop(world.learned.set(learned));
@@ -285,6 +287,9 @@ impl Browser {
             }))) => {
                 let (url, seconds) = (setup.logical(&url), limit.as_secs());
                 return Err(OpenError::Slow { url, seconds });
+            }
+            Err(Refusal::Script(ScriptError::Unanswered { error, .. })) => {
+                return Err(failed(format!("it did not answer: {error}")));
             }
             Err(Refusal::Script(error)) => return Err(error.into()),
         }
@@ -481,7 +486,8 @@ impl Browser {
         self.pending.extend(done.notices.clone());
         if settle {
             self.lane.hear_last_words(cx).await?;
-            self.lane.note_cookies(cx).await?;
+            let replaced = self.lane.note_cookies(cx).await?;
+            self.note_replaced(&replaced);
         }
         let (caused, unasked) = self.lane.lock().ledger.take();
         let wrote = caused.wrote();
@@ -493,6 +499,19 @@ impl Browser {
             self.held = true;
             let effects = caused.writes();
             return Ok(Step::Held { effects });
+        }
+        let failed = self
+            .lane
+            .lock()
+            .document
+            .as_ref()
+            .and_then(|d| d.failed.clone());
+        if let Some((url, error)) = failed {
+            // The browser's page about it is no state of the site.
+            return match self.not_loaded(&url, error) {
+                Refusal::Rejected(rejection) => Ok(Step::Rejected(rejection)),
+                Refusal::Script(error) => Err(error),
+            };
         }
         let effects = caused.effects;
         for effect in unasked {
@@ -525,6 +544,27 @@ impl Browser {
             notices,
             answer: done.answer,
         })
+    }
+
+    /// The server put other sessions in place of those it was asked in. Where a session holds the
+    /// state, what was kept of this one is not to be relied upon any more. A site that does so with
+    /// every answer is believed the second time.
+    fn note_replaced(&mut self, replaced: &[(String, String)]) {
+        if self.world.writes != Writes::Session {
+            return;
+        }
+        for (name, origin) in replaced {
+            let kind = SiteNoteKind::SessionReplaced;
+            let new = self.lane.setup.note(kind, origin, |origin| {
+                format!(
+                    "{origin} replaced the session of the cookie {name}: at a login, or because it no longer knew it \
+                     (restarted, expired)"
+                )
+            });
+            if new {
+                self.lineage.wrote();
+            }
+        }
     }
 
     /// Says which writes were caused by nobody's action, and that they count.

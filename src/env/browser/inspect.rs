@@ -12,9 +12,9 @@ use super::settle::SCRIPT_LIMIT;
 use super::volatile::{Difference, Learned};
 use super::world::{BrowserConfig, BrowserWorld};
 use crate::context::Cx;
-use crate::env::{Environment, FixedSite, ObserveError, OpenError, RestoreError};
+use crate::env::{Environment, FixedSite, ObserveError, OpenError, RestoreError, World as _};
 use crate::types::{
-    Action, Digest, ElementState, Observation, Restored, Seed, Snapshot, Step, Writes,
+    Action, Digest, ElementState, Observation, Restored, Seed, SiteNote, Snapshot, Step, Writes,
 };
 
 /// Words of links that are not followed for a trial.
@@ -54,6 +54,8 @@ pub struct SiteReport {
     pub cookies: Vec<String>,
     /// Scopes of registered service workers. They are bypassed.
     pub service_workers: Vec<String>,
+    /// What a search passes by, or what stands in the way of its restores.
+    pub notes: Vec<SiteNote>,
     /// What else there is to know: boxes, downloads, pages that do not come to rest.
     pub notices: Vec<String>,
 }
@@ -126,6 +128,7 @@ pub async fn inspect(config: BrowserConfig, url: &str, cx: &Cx) -> Result<SiteRe
         held: Vec::new(),
         cookies: Vec::new(),
         service_workers: browser.service_workers(cx).await?,
+        notes: Vec::new(),
         notices: Vec::new(),
     };
     if let Some(learned) = browser.lane.setup.learned.get() {
@@ -153,6 +156,7 @@ pub async fn inspect(config: BrowserConfig, url: &str, cx: &Cx) -> Result<SiteRe
         })
         .collect();
     report.cookies.sort();
+    report.notes = world.notes();
     Ok(report)
 }
 

@@ -23,6 +23,7 @@ use chromiumoxide_cdp::cdp::browser_protocol::fetch::{
     FulfillRequestParams, GetResponseBodyParams, HeaderEntry, RequestPattern, RequestStage,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::inspector::EnableParams as InspectorEnable;
+use chromiumoxide_cdp::cdp::browser_protocol::log::EnableParams as LogEnable;
 use chromiumoxide_cdp::cdp::browser_protocol::network::{
     Cookie, CookieParam, EnableParams as NetworkEnable, ErrorReason,
     GetResponseBodyParams as NetworkBodyParams, SetBypassServiceWorkerParams, TimeSinceEpoch,
@@ -57,10 +58,12 @@ use super::rehome;
 use super::volatile::{Learned, Mask};
 use super::world::{DialogPolicy, Rest};
 use crate::context::{Cx, Interrupted};
+use crate::env::notes::SiteNotes;
 use crate::env::page::shorten;
 use crate::env::page::writes::{self, Permits};
 use crate::types::{
     Effect, EffectKind, EffectRules, MissReason, Notice, NoticeKind, RequestClass, RequestUse,
+    SiteNoteKind,
 };
 
 /// Name of the isolated world that holds the walk.
@@ -69,6 +72,8 @@ pub(super) const WORLD: &str = "branchline";
 const MAX_NOTICES: usize = 20;
 /// How long after its end a tab's last requests are waited for; they come within a few milliseconds.
 const LAST_WORDS: Duration = Duration::from_millis(100);
+/// What follows from a response that is not kept.
+const ONLY_REPLAY: &str = "pages that ask for it are only come back to by replay";
 /// A page that opens more boxes than this within one action has its script stopped.
 const DIALOG_STORM: u32 = 40;
 
@@ -95,6 +100,8 @@ pub(super) struct LaneSetup {
     pub origin: (String, String),
     /// What the site shows differently with every load, once that is known.
     pub learned: Arc<OnceLock<Learned>>,
+    /// What is peculiar about it.
+    pub notes: Arc<SiteNotes>,
     /// How much of the responses is kept.
     pub limits: RestoreLimits,
     /// Where their bodies are.
@@ -133,6 +140,38 @@ impl LaneSetup {
             }
             _ => rebase(url, &self.origin.0, &self.origin.1),
         }
+    }
+
+    /// Notes something about the site, met at a real URL; `what` says it with the logical URL, without
+    /// query. Whether it is new.
+    pub(super) fn note(
+        &self,
+        kind: SiteNoteKind,
+        url: &str,
+        what: impl FnOnce(&str) -> String,
+    ) -> bool {
+        let url = self.logical(url);
+        let bare = &url[..url.find(['?', '#']).unwrap_or(url.len())];
+        self.notes.add(kind, what(&shorten(bare, 200)))
+    }
+
+    /// A response without end is not kept.
+    fn endless(&self, log: &mut NetLog, network: &str, url: &str) {
+        log.not_kept(network, MissReason::Stream);
+        self.note(SiteNoteKind::Stream, url, |url| {
+            format!("the response of {url} has no end (events, or media): {ONLY_REPLAY}")
+        });
+    }
+
+    /// A response that is too large is not kept.
+    fn too_large(&self, log: &mut NetLog, network: &str, url: &str) {
+        log.not_kept(network, MissReason::TooLarge);
+        self.note(SiteNoteKind::TooLarge, url, |url| {
+            let kib = self.limits.response >> 10;
+            format!(
+                "the response of {url} is larger than the {kib} KiB that are kept: {ONLY_REPLAY}"
+            )
+        });
     }
 
     /// Where a cookie of this domain belongs.
@@ -215,6 +254,8 @@ pub(super) struct Session {
     pub navigating: Option<Instant>,
     /// The latest document response: its loader and HTTP status.
     answered: Option<(String, i64)>,
+    /// The latest document that could not be loaded: its loader and why.
+    failed: Option<(String, String)>,
     /// In attach order, which is the order of `window.frames`.
     pub frames: Vec<Frame>,
     /// Origins whose stores it tells of.
@@ -302,6 +343,8 @@ pub(super) struct Document {
     pub loader: String,
     /// HTTP status it came with, once that is known.
     pub status: Option<i64>,
+    /// The browser's own page stands in its place: the URL that could not be loaded, and why.
+    pub failed: Option<(String, String)>,
     /// Whether the browser had kept it and went back to it.
     pub from_cache: bool,
     /// The `WebSocket` that it opened, by URL.
@@ -579,12 +622,12 @@ impl Lane {
         Ok(self.connection.call(None, params, cx).await?.cookies)
     }
 
-    /// Notes what changed in the lane's cookies since the last time.
-    pub(super) async fn note_cookies(&self, cx: &Cx) -> Result<(), CdpError> {
+    /// Notes what changed in the lane's cookies since the last time; the sessions that have another
+    /// value now, each cookie with its origin.
+    pub(super) async fn note_cookies(&self, cx: &Cx) -> Result<Vec<(String, String)>, CdpError> {
         let now = self.cookies(cx).await?;
         let logical = |domain: &str| self.setup.cookie_origin(domain);
-        self.lock().ledger.cookies(&now, logical);
-        Ok(())
+        Ok(self.lock().ledger.cookies(&now, logical))
     }
 
     /// Where writes are held and a tab has just closed: waits for what it sent last, which the gate
@@ -757,6 +800,8 @@ struct NavigatedFrame {
     url: String,
     #[serde(default)]
     url_fragment: Option<String>,
+    #[serde(default)]
+    unreachable_url: Option<String>,
 }
 #[derive(Deserialize)]
 struct ContextCreated {
@@ -844,6 +889,10 @@ struct RequestDone {
     request_id: String,
     #[serde(default)]
     encoded_data_length: f64,
+    #[serde(default)]
+    r#type: String,
+    #[serde(default)]
+    error_text: String,
 }
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -915,6 +964,17 @@ struct DownloadEvent {
     url: String,
     #[serde(default)]
     suggested_filename: String,
+}
+#[derive(Deserialize)]
+struct LogEvent {
+    entry: LogEntry,
+}
+#[derive(Deserialize)]
+struct LogEntry {
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    text: String,
 }
 #[derive(Deserialize)]
 struct DragEvent {
@@ -1038,6 +1098,12 @@ impl Follower {
                 let done: RequestDone = serde_json::from_str(text)?;
                 if let Some(session) = session {
                     let failed = method == "Network.loadingFailed";
+                    if failed && done.r#type == "Document" {
+                        self.with(Some(session), |s| {
+                            s.failed = Some((done.request_id.clone(), done.error_text.clone()));
+                            Ok(())
+                        })?;
+                    }
                     self.read_late(session, &done, failed);
                     self.ended(session, done.request_id);
                 }
@@ -1045,6 +1111,13 @@ impl Follower {
             "Network.webSocketCreated" => {
                 let socket: SocketEvent = serde_json::from_str(text)?;
                 let url = self.setup.logical(&socket.url);
+                self.setup.note(SiteNoteKind::Socket, &socket.url, |url| {
+                    let held = match self.setup.hold {
+                        Some(_) => "; what they send by it is held",
+                        None => "",
+                    };
+                    format!("pages talk by WebSocket ({url}): they are only come back to by replay{held}")
+                });
                 let mut state = self.shared.lock();
                 if let Some(document) = &mut state.document {
                     document.socket.get_or_insert(socket.url);
@@ -1099,6 +1172,7 @@ impl Follower {
                     archive.milestone(event.timestamp, loaded);
                 }
             }
+            "Log.entryAdded" => self.logged(&serde_json::from_str(text)?),
             "Page.javascriptDialogOpening" => self.dialog(session, &serde_json::from_str(text)?),
             "Browser.downloadWillBegin" => self.download(&serde_json::from_str(text)?),
             "Input.dragIntercepted" => {
@@ -1197,6 +1271,7 @@ impl Follower {
         if let Some(what) = told.refused {
             let text = format!("{what} to {url} was refused: what it sends cannot be held");
             state.notice(NoticeKind::Network, &text);
+            self.setup.note(SiteNoteKind::Refused, &told.url, |_| text);
             return;
         }
         let class = self.setup.class("WS", &url, RequestUse::Main);
@@ -1293,16 +1368,16 @@ impl Follower {
                 loading: false,
                 navigating: None,
                 answered: None,
+                failed: None,
                 frames,
                 tracked: HashSet::new(),
             },
         );
         if event_type == "service_worker" {
-            let text = format!(
-                "the page has a service worker ({}); it is bypassed: requests go to the server",
-                self.setup.logical(&info_url)
-            );
-            state.notice(NoticeKind::Other, &text);
+            self.setup
+                .note(SiteNoteKind::ServiceWorker, &info_url, |url| {
+                    format!("the service worker {url} is bypassed: requests go to the server")
+                });
         }
         if kind == TargetKind::Page {
             state.tabs.push(id.clone());
@@ -1342,6 +1417,7 @@ impl Follower {
             drop(c.send(session, RuntimeEnable::default()));
             drop(c.send(session, StorageEnable::default()));
             drop(c.send(session, InspectorEnable::default()));
+            drop(c.send(session, LogEnable::default()));
             drop(c.send(session, SetBypassServiceWorkerParams::new(true)));
             drop(c.send(
                 session,
@@ -1459,6 +1535,13 @@ impl Follower {
                     .take()
                     .filter(|a| a.0 == frame.loader_id)
                     .map(|a| a.1),
+                failed: frame.unreachable_url.map(|url| {
+                    let why = session.failed.take().filter(|f| f.0 == frame.loader_id);
+                    (
+                        url,
+                        why.map_or_else(|| "no reason given".to_owned(), |f| f.1),
+                    )
+                }),
                 from_cache,
                 socket: None,
             });
@@ -1643,17 +1726,15 @@ impl Follower {
         let stream = matches!(event.resource_type.as_str(), "EventSource" | "Media")
             || header("content-type").is_some_and(|kind| kind.starts_with("text/event-stream"));
         if stream {
-            self.shared
-                .lock()
-                .log
-                .not_kept(&network, MissReason::Stream);
+            let mut state = self.shared.lock();
+            self.setup
+                .endless(&mut state.log, &network, &event.request.url);
             return let_through();
         }
         if length.is_some_and(|length| length > self.setup.limits.response) {
-            self.shared
-                .lock()
-                .log
-                .not_kept(&network, MissReason::TooLarge);
+            let mut state = self.shared.lock();
+            self.setup
+                .too_large(&mut state.log, &network, &event.request.url);
             return let_through();
         }
         let redirect = (300..400).contains(&status) && header("location").is_some();
@@ -1732,7 +1813,8 @@ impl Follower {
         #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
         let most = self.setup.limits.response as f64;
         if done.encoded_data_length > most {
-            state.log.not_kept(&done.request_id, MissReason::TooLarge);
+            self.setup
+                .too_large(&mut state.log, &done.request_id, &recorder.url);
             return;
         }
         state.reading += 1;
@@ -1769,6 +1851,8 @@ impl Follower {
             let text = format!("{method} {url} deleted the cookie {name}{more}");
             state.notice(NoticeKind::Network, &text);
             if session {
+                let note = |url: &str| format!("{method} {url} deleted the cookie {name}{more}");
+                self.setup.note(SiteNoteKind::SessionEnded, &real, note);
                 state.ledger.sent(Effect {
                     kind: EffectKind::Write,
                     method: method.clone(),
@@ -1815,6 +1899,22 @@ impl Follower {
             shorten(&event.message, 200)
         );
         state.notice(NoticeKind::Dialog, &text);
+    }
+
+    /// What the browser says to the developers of the page. A tab that a page may not open (from a
+    /// sandboxed frame) is said nowhere else.
+    fn logged(&self, event: &LogEvent) {
+        let blocked = event.entry.text.strip_prefix("Blocked opening '");
+        let Some((url, _)) = blocked.and_then(|rest| rest.split_once("' in a new window")) else {
+            return;
+        };
+        if event.entry.source != "security" {
+            return;
+        }
+        let say = |url: &str| format!("the browser did not let the page open a tab: {url}");
+        self.setup.note(SiteNoteKind::PopupBlocked, url, say);
+        let text = say(&self.setup.logical(url));
+        self.shared.lock().notice(NoticeKind::Tab, &text);
     }
 
     fn download(&self, event: &DownloadEvent) {
@@ -1864,7 +1964,7 @@ impl BodyRecorder {
             }
             Some(_) => {
                 let mut state = shared.lock();
-                state.log.not_kept(&network, MissReason::TooLarge);
+                self.setup.too_large(&mut state.log, &network, &self.url);
             }
             // The page went on before it could be read.
             None => shared

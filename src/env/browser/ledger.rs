@@ -271,8 +271,13 @@ impl Ledger {
         self.jar.is_some()
     }
 
-    /// Compares the lane's cookies with those of the last time.
-    pub(super) fn cookies(&mut self, now: &[Cookie], logical: impl Fn(&str) -> String) {
+    /// Compares the lane's cookies with those of the last time. The sessions that have another value
+    /// now, each cookie with its origin.
+    pub(super) fn cookies(
+        &mut self,
+        now: &[Cookie],
+        logical: impl Fn(&str) -> String,
+    ) -> Vec<(String, String)> {
         let jar: BTreeMap<CookieKey, Digest> = now
             .iter()
             .map(|c| {
@@ -281,12 +286,18 @@ impl Ledger {
             })
             .collect();
         let Some(before) = self.jar.replace(jar.clone()) else {
-            return;
+            return Vec::new();
         };
+        let mut replaced = Vec::new();
         for (key, value) in &jar {
             let what = match before.get(key) {
                 None => "set",
-                Some(old) if old != value => "change",
+                Some(old) if old != value => {
+                    if is_session(&key.0) {
+                        replaced.push((key.0.clone(), logical(&key.1)));
+                    }
+                    "change"
+                }
                 Some(_) => continue,
             };
             self.client("COOKIE", &logical(&key.1), format!("{what} {}", key.0));
@@ -294,6 +305,7 @@ impl Ledger {
         for key in before.keys().filter(|key| !jar.contains_key(*key)) {
             self.client("COOKIE", &logical(&key.1), format!("delete {}", key.0));
         }
+        replaced
     }
 
     /// Names of cookies that the lane had and these `Set-Cookie` lines of `host` delete.
@@ -456,13 +468,15 @@ mod tests {
         };
         let mut ledger = Ledger::default();
         let logical = |domain: &str| format!("http://{domain}");
-        ledger.cookies(&[cookie("sid", "1"), cookie("theme", "dark")], logical);
+        let replaced = ledger.cookies(&[cookie("sid", "1"), cookie("theme", "dark")], logical);
+        assert!(replaced.is_empty());
         assert_eq!(
             ledger.take().0.effects,
             [],
             "the first look compares nothing"
         );
-        ledger.cookies(&[cookie("sid", "2"), cookie("cart", "x")], logical);
+        let replaced = ledger.cookies(&[cookie("sid", "2"), cookie("cart", "x")], logical);
+        assert_eq!(replaced, [("sid".to_owned(), "http://a".to_owned())]);
         let bodies: Vec<_> = ledger
             .take()
             .0

@@ -30,6 +30,9 @@ pub(super) enum ScriptError {
     Cdp(#[from] CdpError),
     #[error("the script failed: {0}")]
     Threw(String),
+    /// The site is not there: what the page shows is the browser's own.
+    #[error("the site did not answer: {error} at {url}")]
+    Unanswered { url: String, error: String },
 }
 
 impl ScriptError {
@@ -133,10 +136,10 @@ impl Lane {
                     // A new document is on its way; its events decide when to look again.
                     tokio::task::yield_now().await;
                 }
-                Err(ScriptError::Threw(reason)) => {
+                Err(error @ (ScriptError::Threw(_) | ScriptError::Unanswered { .. })) => {
                     return Err(CdpError::Refused {
                         method: "settle".to_owned(),
-                        message: reason,
+                        message: error.to_string(),
                     });
                 }
                 Err(ScriptError::Cdp(CdpError::Gone {

@@ -20,8 +20,9 @@ use super::netlog::Bodies;
 use super::volatile::Learned;
 use crate::context::Cx;
 use crate::env::episode::Episode;
+use crate::env::notes::SiteNotes;
 use crate::env::{Environment, OpenError, Site, SiteError, World};
-use crate::types::{EffectRules, Seed, Writes};
+use crate::types::{EffectRules, Seed, SiteNote, Writes};
 
 /// How the boxes a page opens are answered. Every box is reported in the next observation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -115,6 +116,8 @@ pub(super) struct Shared {
     states: AtomicU64,
     /// What two loads of the start page taught.
     pub learned: Arc<OnceLock<Learned>>,
+    /// What is peculiar about the site.
+    pub notes: Arc<SiteNotes>,
     /// Held by the lane that loads the start page twice: the others wait for what it learns.
     pub learning: Mutex<()>,
     /// What restoring needs beside the snapshots.
@@ -195,6 +198,7 @@ impl Shared {
             dialogs: self.config.dialogs,
             origin: (origin.to_owned(), self.logical.clone()),
             learned: Arc::clone(&self.learned),
+            notes: Arc::clone(&self.notes),
             limits: self.config.restore,
             bodies: Arc::clone(&self.bodies),
         }
@@ -240,6 +244,7 @@ impl BrowserWorld {
             clock,
             states: AtomicU64::new(1),
             learned: Arc::default(),
+            notes: Arc::default(),
             learning: Mutex::default(),
             shelf: Shelf::new(Arc::clone(&bodies), config.restore.kept),
             habits: std::sync::Mutex::default(),
@@ -340,6 +345,10 @@ impl World for BrowserWorld {
         cx: &Cx,
     ) -> Result<Box<dyn Environment>, OpenError> {
         Ok(Box::new(self.open_lane(seed, true, cx).await?))
+    }
+
+    fn notes(&self) -> Vec<SiteNote> {
+        self.shared.notes.all()
     }
 }
 

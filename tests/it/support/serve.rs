@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use futures_util::{SinkExt, StreamExt};
 use tokio::net::TcpListener;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Serves `app` on `listener` until the guard is dropped.
@@ -30,4 +32,21 @@ pub(crate) async fn listen() -> (TcpListener, SocketAddr) {
 pub(crate) async fn serve(app: Router) -> (String, DropGuard) {
     let (listener, address) = listen().await;
     (format!("http://{address}"), serve_on(listener, app))
+}
+
+/// A server that greets on a `WebSocket`; its address.
+pub(crate) async fn greeter() -> String {
+    let (listener, address) = listen().await;
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let Ok(mut socket) = tokio_tungstenite::accept_async(stream).await else {
+                    return;
+                };
+                socket.send(Message::text("hello")).await.ok();
+                while socket.next().await.is_some() {}
+            });
+        }
+    });
+    format!("ws://{address}")
 }
