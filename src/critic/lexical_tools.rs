@@ -9,20 +9,26 @@
 //! * `W` wandering: mean share of the name's words that the goal does not say, of the calls that
 //!   acted.
 //!
+//! Calls that wait to be sent count as if they had succeeded: what they would give is not known yet,
+//! and the question is whether to send them.
+//!
 //! `base = 0.4 C + 0.25 Q + 0.15 F + 0.1 − 0.2 E − 0.2 R − 0.3 W`, within 0..=0.9.
 //!
 //! At an end: an answer counts `0.25 base + 0.7 A`, where `A` says how well the best value that reads
 //! so answers the question, as far as the words tell; the end of anything else is 1 if `C` is nearly
 //! 1, all literals are given and the last call acted and succeeded, else `0.6 base`; giving up is 0.
 
-use crate::llm::replies::{READING, answers, calls, covered, name_words, plain};
+use crate::llm::replies::{Call, READING, answers, calls, covered, name_words, plain};
 use crate::llm::words::{Goal, count, terms, words};
 use crate::types::{Action, View};
 
 /// The value, and its parts in words.
 pub(super) fn value(view: &View<'_>) -> (f64, String) {
     let goal = Goal::of(view.goal);
-    let calls = calls(view.observation);
+    let mut calls = calls(view.observation);
+    if let Some(last) = view.path.last().filter(|_| !view.waiting.is_empty()) {
+        calls.extend(Call::unanswered(&last.action));
+    }
     let coverage = covered(&goal, &calls);
     let given = |text: &str| {
         let same = |value: &serde_json::Value| words(&plain(value)) == words(text);
@@ -51,9 +57,7 @@ pub(super) fn value(view: &View<'_>) -> (f64, String) {
     let all = count(calls.len().max(1));
     let failed = count(calls.iter().filter(|call| call.failed).count()) / all;
     let again = calls.iter().enumerate().filter(|(at, call)| {
-        let same = |other: &crate::llm::replies::Call| {
-            other.tool == call.tool && other.arguments == call.arguments
-        };
+        let same = |other: &Call| other.tool == call.tool && other.arguments == call.arguments;
         calls[..*at].iter().any(same)
     });
     let again = count(again.count()) / all;
@@ -101,5 +105,68 @@ pub(super) fn value(view: &View<'_>) -> (f64, String) {
             (if done { 1.0 } else { 0.6 * base }, told)
         }
         _ => (base, told),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::types::{Digest, Effect, EffectKind, Observation, Omitted, PathStep, Seed};
+
+    /// The value of a state in which this action waits to be sent.
+    fn waiting(action: Action) -> f64 {
+        let observation = Observation {
+            url: "tools://files/".to_owned(),
+            title: "files".to_owned(),
+            text: String::new(),
+            tokens: 0,
+            elements: Vec::new(),
+            omitted: Omitted::default(),
+            tabs: Vec::new(),
+            notices: Vec::new(),
+            digest: Digest::of("files"),
+            terminal: false,
+            screenshot: None,
+        };
+        let write = Effect {
+            kind: EffectKind::Write,
+            method: "CALL".to_owned(),
+            url: "mcp://files".to_owned(),
+            headers: Vec::new(),
+            body: None,
+            held: true,
+        };
+        let step = PathStep {
+            action,
+            target: None,
+            url: observation.url.clone(),
+            changed: true,
+        };
+        let view = View {
+            goal: r#"Write a file with path "a.txt" and content "Closed on Monday"."#,
+            path: &[step],
+            observation: &observation,
+            previous: None,
+            actions: &[],
+            siblings: &[],
+            answer: None,
+            waiting: &[write],
+            seed: Seed(0),
+        };
+        value(&view).0
+    }
+
+    #[test]
+    fn a_held_write_counts_by_what_it_would_send() {
+        let right = json!({ "path": "a.txt", "content": "Closed on Monday" });
+        let wrong = json!({ "path": "Closed on Monday", "content": "Closed on Monday" });
+        let write = |arguments| waiting(Action::new("write_file", arguments));
+        assert!(write(right.clone()) > write(wrong));
+        assert!(write(right.clone()) > waiting(Action::new("move_file", right.clone())));
+        let calls = json!([{ "id": "x", "tool": "write_file", "arguments": right, "after": [] }]);
+        let batch = waiting(Action::new(Action::BATCH, json!({ "calls": calls })));
+        assert!((batch - write(right)).abs() < f64::EPSILON, "{batch}");
     }
 }

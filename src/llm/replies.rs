@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use super::words::{Asked, Goal, alike, count, terms, words};
-use crate::types::{ElementState, Observation};
+use crate::types::{Action, ElementState, Observation};
 
 /// Values of one reply that are looked at.
 const MOST_FACTS: usize = 2_000;
@@ -27,6 +27,25 @@ pub(crate) struct Call {
     pub(crate) facts: Vec<Fact>,
     /// Terms of the whole reply.
     pub(crate) terms: Vec<String>,
+}
+
+impl Call {
+    /// The calls of an action that no reply is there to yet.
+    pub(crate) fn unanswered(action: &Action) -> Vec<Self> {
+        let call = |tool: &str, arguments: &Map<String, Value>| Self {
+            tool: tool.to_owned(),
+            arguments: arguments.clone(),
+            failed: false,
+            facts: Vec::new(),
+            terms: Vec::new(),
+        };
+        if action.name != Action::BATCH {
+            return vec![call(&action.name, &action.arguments)];
+        }
+        let calls = action.arguments.get("calls").and_then(Value::as_array);
+        let of = |one: &Value| Some(call(one["tool"].as_str()?, one["arguments"].as_object()?));
+        calls.into_iter().flatten().filter_map(of).collect()
+    }
 }
 
 /// A value of a reply.
