@@ -164,8 +164,9 @@ impl Browser {
         let what = line(&known.element);
         let role = value["role"].as_str();
         let name = value["name"].as_str();
+        let name = name.map(|name| self.lane.setup.shown(name.to_owned()));
         if role.is_some_and(|r| r != known.element.role && known.element.role != "clickable")
-            || name.is_some_and(|n| n != known.element.name)
+            || name.as_ref().is_some_and(|n| *n != known.element.name)
         {
             let now = format!(
                 "{} \"{}\"",

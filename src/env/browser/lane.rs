@@ -190,6 +190,15 @@ impl LaneSetup {
         self.rules.class(method, url, &self.origin.1, r#use)
     }
 
+    /// Text of a page, with the address of the site's server by the logical name.
+    pub(super) fn shown(&self, text: String) -> String {
+        let (real, logical) = &self.origin;
+        if real == logical {
+            return text;
+        }
+        rehome::shown(&text, real, logical).unwrap_or(text)
+    }
+
     /// `url` with the logical origin replaced by the real one.
     pub(super) fn real(&self, url: &str) -> String {
         rebase(url, &self.origin.1, &self.origin.0)
@@ -1794,7 +1803,9 @@ impl Follower {
                 let logical = self.setup.logical(&header.value);
                 let path = logical.strip_prefix(&self.setup.origin.1);
                 if let Some(path) = path.filter(|path| path.starts_with('/')) {
-                    path.clone_into(&mut header.value);
+                    // What begins with two slashes would be a host.
+                    let dot = if path.starts_with("//") { "/." } else { "" };
+                    header.value = format!("{dot}{path}");
                 }
             }
         }

@@ -287,7 +287,7 @@ impl Lane {
         page.inner.extend(walk.inner);
         if address.chain.is_empty() {
             page.url = self.setup.logical(&walk.url);
-            page.title = walk.title;
+            page.title = self.setup.shown(walk.title);
         }
         let at = page.frames.len();
         let hidden = walk.hidden.into_iter();
@@ -298,9 +298,10 @@ impl Lane {
             let child =
                 (item.0 == "iframe").then(|| item.2.as_deref().and_then(|v| v.parse().ok()));
             let mut found = found(item, at, index, depth);
-            if let Some(to) = &mut found.facts.to {
-                *to = self.setup.logical(to);
-            }
+            found.element.name = self.setup.shown(found.element.name);
+            found.facts.name = found.facts.name.map(|name| self.setup.shown(name));
+            let to = found.facts.to.map(|to| self.setup.logical(&to));
+            found.facts.to = to.map(|to| self.setup.shown(to));
             page.found.push(found);
             if let Some(Some(child)) = child
                 && depth < MAX_FRAME_DEPTH

@@ -19,6 +19,14 @@ fn forms(origin: &str) -> [Vec<u8>; 2] {
     [authority.to_owned().into_bytes(), encoded.into_bytes()]
 }
 
+/// Text of a page with the server's own `host:port` by the site's name, if it shows it: states are equal
+/// whichever server they are on.
+pub(super) fn shown(text: &str, origin: &str, logical: &str) -> Option<String> {
+    let ([from, _], [to, _]) = (forms(origin), forms(logical));
+    let shown = replace(text.as_bytes(), &from, &to, true)?;
+    String::from_utf8(shown).ok()
+}
+
 /// A Base64 body as it is kept.
 pub(super) fn keep(body: String, headers: &[HeaderEntry], origin: &str) -> String {
     change(body, headers, |bytes| {
@@ -134,6 +142,14 @@ mod tests {
         let got = moved(page, &html(), one, two);
         assert_eq!(String::from_utf8_lossy(&got), String::from_utf8_lossy(want));
         assert_eq!(moved(page, &html(), one, one), page);
+    }
+
+    #[test]
+    fn a_page_shows_the_sites_name_for_its_servers_address() {
+        let shown = |text| shown(text, "http://127.0.0.1:81", "http://shop.demo");
+        let got = shown("Use https://127.0.0.1:81/ instead.");
+        assert_eq!(got.as_deref(), Some("Use https://shop.demo/ instead."));
+        assert_eq!(shown("127.0.0.1:8181 is another"), None);
     }
 
     #[test]

@@ -165,7 +165,7 @@ async fn answer(State(inner): State<Arc<Inner>>, request: Request) -> Response<B
     let mut response = page(
         StatusCode::OK,
         &format!(
-            "<title>Board</title><h1>Board</h1><p>You are {state}.</p><ul>{notes}</ul>\
+            "<title>Board</title><h1>Board</h1><p>You are {state} at https://{host}.</p><ul>{notes}</ul>\
              <form action=/pin method=post><label>Note <input name=text></label><button>Pin</button></form>\
              <form action=/sign-in method=post><button>Sign in</button></form>\
              <a href='http://{host}/'>Reload</a> <a href='http://{host}/about'>About</a>"
