@@ -88,10 +88,7 @@ fn tell(app: &str, walks: &[Walked]) {
         eprintln!("  lost: {lost}");
     }
     assert!(writes > 0, "a walk that writes nothing shows nothing");
-    assert!(
-        lost.len() * 5 <= total,
-        "most states are reached again: {lost:#?}"
-    );
+    assert!(lost.is_empty(), "every state is reached again: {lost:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -113,8 +110,6 @@ async fn browser_walks_on_fossil_come_back_to_every_state() {
                 ("Login", "click", ""),
             ],
             shunned: &[
-                // Its answer to a POST is a page, not a redirect: such a document is not found again.
-                "change password",
                 "logout",
                 "shutdown",
                 "fossil-scm",

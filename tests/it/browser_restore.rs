@@ -13,7 +13,8 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use branchline::env::World;
 use branchline::env::browser::{BrowserBinary, BrowserConfig, BrowserKind, RestoreLimits};
-use branchline::types::{MissReason, Rung, Seed, SiteNote, SiteNoteKind, Writes};
+use branchline::types::{Action, MissReason, Rung, Seed, SiteNote, SiteNoteKind, Step, Writes};
+use serde_json::json;
 
 use crate::support::lane::{Lane, Served, config, page, ways};
 use crate::support::serve::greeter;
@@ -135,6 +136,155 @@ async fn chromium_that_did_not_keep_the_page_says_so_and_learns() {
         }
         assert_eq!(lane.observe().await.digest, seen.digest);
     }
+}
+
+/// Three pages one behind the other, the first one with a field and a view that it has an entry for.
+fn chapters(requests: &Arc<AtomicU32>) -> Router {
+    let chapter = |body: &'static str| {
+        let requests = Arc::clone(requests);
+        get(move || {
+            requests.fetch_add(1, Ordering::SeqCst);
+            std::future::ready(Html(body))
+        })
+    };
+    let one = r##"<title>One</title><input aria-label=Note><p id=out>plain</p><script>
+            const show = () => { out.textContent = location.hash || 'plain' };
+            addEventListener('hashchange', show); show()</script>
+        <a href="#view">View</a><div style="height:2000px"></div><a href=/two>Two</a>"##;
+    Router::new()
+        .route("/", chapter(one))
+        .route(
+            "/two",
+            chapter("<title>Two</title><a href=/three>Three</a>"),
+        )
+        .route(
+            "/three",
+            chapter("<title>Three</title><input aria-label=End>"),
+        )
+}
+
+/// `back` or `forward`.
+fn go(way: &str) -> Action {
+    Action::new(way, json!({}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_restores_pages_that_were_gone_back_and_forward_to() {
+    let requests = Arc::default();
+    let site = Served::with(chapters(&requests)).await;
+    let mut lane = Lane::open(&site, config(), Writes::Hold).await;
+    let seen = lane.observe().await;
+    let note = seen.elements.iter().find(|e| e.name == "Note").unwrap();
+    let fill = json!({ "ref": note.r#ref, "text": "remember" });
+    lane.act(&Action::new("fill", fill)).await;
+    lane.click("View").await;
+    lane.state().await;
+    let mut states = Vec::new();
+    for step in ["Two", "Three", "back", "back", "forward", "back", "Two"] {
+        match step {
+            "back" | "forward" => lane.act(&go(step)).await,
+            link => lane.click(link).await,
+        }
+        states.push((step, lane.state().await));
+    }
+    let (_, (_, one)) = &states[3];
+    let note = one.elements.iter().find(|e| e.name == "Note").unwrap();
+    assert!(one.url.ends_with("#view"));
+    assert_eq!(note.value.as_deref(), Some("remember"), "by the browser");
+    let asked = requests.load(Ordering::SeqCst);
+    for (index, (step, (state, seen))) in states.iter().enumerate().rev() {
+        let restored = lane.restore(state).await;
+        let document = (Rung::Document, &[][..]);
+        let live = index + 1 == states.len();
+        let got = (restored.rung, &restored.misses[..]);
+        assert!(live || got == document, "{index} {step}: {restored:?}");
+        let again = lane.observe().await;
+        assert_eq!(again.digest, seen.digest, "{index} {step}");
+        assert_eq!(again.elements, seen.elements, "{index} {step}");
+    }
+    let now = requests.load(Ordering::SeqCst);
+    assert_eq!(now, asked, "no restore asked the server");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_goes_back_behind_the_document_that_a_restore_began_at() {
+    let requests = Arc::default();
+    let site = Served::with(chapters(&requests)).await;
+    let mut lane = Lane::open(&site, config(), Writes::Hold).await;
+    let (root, _) = lane.state().await;
+    lane.click("View").await;
+    lane.state().await;
+    lane.click("Two").await;
+    lane.act(&go("back")).await;
+    let view = lane.observe().await;
+    lane.act(&go("forward")).await;
+    let (two, _) = lane.state().await;
+    lane.click("Three").await;
+    let (three, seen) = lane.state().await;
+    lane.restore(&two).await;
+    // On the lane that was there, on one that never was, and once more.
+    for other in [false, true, false] {
+        if other {
+            lane.env = lane.another().await;
+        }
+        let restored = lane.restore(&three).await;
+        assert_eq!((restored.rung, restored.actions), (Rung::Document, 0));
+        let asked = requests.load(Ordering::SeqCst);
+        lane.act(&go("back")).await;
+        assert_eq!(lane.observe().await.title, "Two");
+        lane.act(&go("back")).await;
+        let again = lane.observe().await;
+        assert_eq!((&again.title, again.digest), (&view.title, view.digest));
+        // Each page was asked for again by going back to it, as without a restore; nothing else was.
+        assert_eq!(requests.load(Ordering::SeqCst), asked + 2);
+        lane.act(&go("back")).await;
+        assert!(lane.observe().await.text.contains("plain"));
+        let refused = lane.env.act(&go("back"), &lane.cx).await.unwrap();
+        let Step::Rejected(rejection) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(rejection.reason, "there is no earlier page");
+        lane.act(&go("forward")).await;
+        lane.act(&go("forward")).await;
+        lane.act(&go("forward")).await;
+        assert_eq!(lane.observe().await.digest, seen.digest);
+    }
+    // Nothing was before the root.
+    assert_eq!(lane.restore(&root).await.rung, Rung::Document);
+    lane.observe().await;
+    let refused = lane.env.act(&go("back"), &lane.cx).await.unwrap();
+    assert!(matches!(refused, Step::Rejected(_)), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_restores_what_a_redirection_to_two_slashes_brought() {
+    let forward = |headers: axum::http::HeaderMap| {
+        let host = headers[header::HOST].to_str().unwrap();
+        let to = format!("http://{host}//deep");
+        std::future::ready(axum::response::Redirect::to(&to))
+    };
+    let app = site("<title>Home</title><a href=/go>Go</a>")
+        .route("/go", get(forward))
+        .fallback(page("<title>Deep</title><a href=/away>Away</a>"));
+    let site = Served::with(app).await;
+    let mut lane = Lane::open(&site, config(), Writes::Hold).await;
+    let (home, _) = lane.state().await;
+    lane.click("Go").await;
+    let (deep, seen) = lane.state().await;
+    assert!(seen.url.ends_with("//deep"), "{}", seen.url);
+    lane.click("Away").await;
+    for (state, title) in [(home, "Home"), (deep, "Deep")] {
+        let restored = lane.restore(&state).await;
+        assert_eq!(
+            (restored.rung, &restored.misses[..]),
+            (Rung::Document, &[][..])
+        );
+        assert_eq!(lane.observe().await.title, title);
+    }
+    // Behind the redirection, too, the tab has its history.
+    lane.act(&go("back")).await;
+    lane.click("Go").await;
+    assert_eq!(lane.observe().await.digest, seen.digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]

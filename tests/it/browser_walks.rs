@@ -15,7 +15,8 @@ use branchline::env::{Environment, Site, World};
 use branchline::task::data_dir;
 use branchline::task::miniwob::{MiniwobSite, is_fetched, tasks};
 use branchline::types::{
-    Action, Element, ElementState, Observation, Query, Restored, Rung, Seed, Snapshot, Step, Writes,
+    Action, Element, ElementState, MissReason, Observation, Query, Restored, Rung, Seed, Snapshot,
+    Step, Writes,
 };
 use serde_json::{Value, json};
 
@@ -120,7 +121,7 @@ struct Recorded {
 #[derive(Default)]
 struct Tally {
     rungs: BTreeMap<Rung, (u32, u64)>,
-    misses: usize,
+    misses: BTreeMap<(Rung, MissReason), u32>,
     walked: u32,
 }
 
@@ -128,7 +129,9 @@ impl Tally {
     fn restored(&mut self, restored: &Restored) {
         let rung = self.rungs.entry(restored.rung).or_default();
         *rung = (rung.0 + 1, rung.1 + restored.ms);
-        self.misses += restored.misses.len();
+        for miss in &restored.misses {
+            *self.misses.entry((miss.rung, miss.reason)).or_default() += 1;
+        }
     }
 
     #[expect(clippy::print_stderr, reason = "the figures, for those who look")]
@@ -137,8 +140,11 @@ impl Tally {
             format!("{rung:?} {count} ({} ms each)", ms / u64::from(*count))
         });
         let rungs = rungs.collect::<Vec<_>>().join(", ");
-        let (walked, misses) = (self.walked, self.misses);
-        eprintln!("{what}: {walked} actions; restores: {rungs}; {misses} rungs missed");
+        let misses = self.misses.iter();
+        let misses = misses.map(|((rung, reason), count)| format!("{rung:?}/{reason:?} {count}"));
+        let misses = misses.collect::<Vec<_>>().join(", ");
+        let walked = self.walked;
+        eprintln!("{what}: {walked} actions; restores: {rungs}; missed: {misses}");
     }
 }
 

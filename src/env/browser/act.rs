@@ -10,9 +10,7 @@ use chromiumoxide_cdp::cdp::browser_protocol::input::{
     DispatchDragEventParams, DispatchDragEventType, DispatchMouseEventParams,
     DispatchMouseEventType, DragData, InsertTextParams, MouseButton, SetInterceptDragsParams,
 };
-use chromiumoxide_cdp::cdp::browser_protocol::page::{
-    GetNavigationHistoryParams, NavigateParams, NavigateToHistoryEntryParams,
-};
+use chromiumoxide_cdp::cdp::browser_protocol::page::NavigateParams;
 use chromiumoxide_cdp::cdp::browser_protocol::target::{ActivateTargetParams, CloseTargetParams};
 use serde_json::Value;
 
@@ -52,7 +50,7 @@ impl From<CdpError> for Refusal {
     }
 }
 
-fn reject<T>(reason: impl Into<String>) -> Result<T, Refusal> {
+pub(super) fn reject<T>(reason: impl Into<String>) -> Result<T, Refusal> {
     Err(Refusal::Rejected(Rejection::new(reason)))
 }
 
@@ -468,33 +466,6 @@ impl Browser {
         Refusal::Rejected(Rejection::new(format!(
             "{url} could not be loaded: {error}"
         )))
-    }
-
-    async fn history(&self, by: i64, cx: &Cx) -> Result<(), Refusal> {
-        let session = self.lane.session()?;
-        let connection = &self.lane.connection;
-        let history = connection
-            .call(Some(&session), GetNavigationHistoryParams::default(), cx)
-            .await?;
-        let entry = usize::try_from(history.current_index + by)
-            .ok()
-            .and_then(|at| history.entries.get(at))
-            .filter(|entry| entry.url != "about:blank");
-        let Some(entry) = entry else {
-            return reject(if by < 0 {
-                "there is no earlier page"
-            } else {
-                "there is no later page"
-            });
-        };
-        connection
-            .call(
-                Some(&session),
-                NavigateToHistoryEntryParams::new(entry.id),
-                cx,
-            )
-            .await?;
-        Ok(())
     }
 
     fn tab(&self, index: u32) -> Result<String, Refusal> {

@@ -16,11 +16,12 @@ use tokio::task::JoinHandle;
 use super::act::Refusal;
 use super::archive::Archive;
 use super::connection::CdpError;
+use super::history::Left;
 use super::kept::{Entered, Lineage};
 use super::lane::{Lane, LaneSetup};
 use super::launch::Chromium;
 use super::observe::{Found, FrameAddress, Page};
-use super::restore::Left;
+
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use super::volatile::{self, Learned};
 use super::world::Shared;
@@ -76,6 +77,8 @@ pub struct Browser {
     permits: Option<Permits>,
     /// Whether a write was held since the last restore: scripts were told what is not true.
     pub(super) held: bool,
+    /// How many entries of the path's history the tab's own lacks: a restore began behind them.
+    pub(super) lacking: i64,
     /// States that were left for another document, in the order of the tab's history.
     pub(super) left: Vec<Left>,
     /// Whose writes move the server under this lane.
@@ -208,6 +211,7 @@ impl Browser {
             at: None,
             permits: None,
             held: false,
+            lacking: 0,
             left: Vec::new(),
             lineage,
             writes: 0,
@@ -302,7 +306,7 @@ impl Browser {
         if let Some(status) = document.status.filter(|status| *status >= 400) {
             return Err(failed(format!("the server answered {status}")));
         }
-        self.enter_document();
+        self.enter_document(None, None, cx).await?;
         self.begin_episode(cx).await
     }
 
@@ -349,23 +353,6 @@ impl Browser {
         self.lane
             .evaluate(&session, None, script, EPISODE_LIMIT * 2, cx)
             .await
-    }
-
-    /// Notes the document that the page is in now. Whether it is another one than before.
-    fn enter_document(&mut self) -> bool {
-        let loader = self.lane.lock().document.as_ref().map(|d| d.loader.clone());
-        let other = loader.filter(|loader| *loader != self.document.loader);
-        if let Some(loader) = other {
-            let (before, first) = (self.path.len(), self.next);
-            self.document = Entered {
-                loader,
-                before,
-                first,
-                storage: None,
-            };
-            return true;
-        }
-        false
     }
 
     /// Settles; a page that does not come to rest is reported, not waited for.
@@ -532,11 +519,7 @@ impl Browser {
             target,
             wrote,
         });
-        if self.enter_document()
-            && let Some(state) = before
-        {
-            self.leave(state, cx).await?;
-        }
+        self.enter_document(Some(verb), before, cx).await?;
         let mut notices = done.notices;
         notices.extend(self.lane.lock().notices.clone());
         Ok(Step::Done {
@@ -652,6 +635,7 @@ impl Environment for Browser {
             return Err(ActError::Other(what.to_owned()));
         }
         self.note_strays("between two actions");
+        self.regain(&verb, cx).await?;
         if self.items.is_empty() && verb.target().is_some() {
             self.read(cx).await?;
         }
@@ -709,7 +693,7 @@ impl Environment for Browser {
     }
 
     async fn restore(&mut self, to: &Snapshot, cx: &Cx) -> Result<Restored, RestoreError> {
-        self.climb(to, cx).await
+        self.climb(to, None, cx).await
     }
 
     async fn query(&mut self, query: &Query, cx: &Cx) -> Result<Value, QueryError> {

@@ -55,16 +55,43 @@ impl Lineage {
     }
 }
 
-/// The document that a page is in.
+/// The document that a page is in, and those before it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Entered {
     pub(super) loader: String,
+    /// Its URL, by logical origin.
+    pub(super) url: String,
     /// How many actions of the path came before it.
     pub(super) before: usize,
     /// The first reference that was free when it was entered.
     pub(super) first: u32,
     /// The storage it found, where a restore put it there.
     pub(super) storage: Option<Value>,
+    /// Position of its entry in the tab's history.
+    pub(super) entry: i64,
+    /// Whether the browser went back or forward to it.
+    pub(super) traversed: bool,
+    /// The document that was left for it.
+    pub(super) previous: Option<Arc<Entered>>,
+}
+
+impl Entered {
+    /// The documents of the path, the last one first.
+    pub(super) fn documents(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |document| document.previous.as_deref())
+    }
+
+    /// The last document from which the path can be repeated so that this one is as it was and the
+    /// history reaches down to `entry`: it made its entry anew, and nothing since went behind that.
+    /// Every entry above is then one that was made since. `None` if the history never reached so far.
+    pub(super) fn begin(&self, entry: i64) -> Option<&Self> {
+        let mut lowest = entry;
+        self.documents().find(|document| {
+            lowest = lowest.min(document.entry);
+            let found = document.storage.is_some() || document.before == 0;
+            document.entry == lowest && !document.traversed && found
+        })
+    }
 }
 
 /// What restoring a state needs beside its snapshot.
@@ -72,8 +99,6 @@ pub(super) struct Entered {
 pub(super) struct Kept {
     /// The lane's responses until here.
     pub(super) log: NetLog,
-    /// URL of the document, by logical origin.
-    pub(super) url: String,
     pub(super) document: Entered,
     pub(super) cookies: Vec<Cookie>,
     /// The server's state, where the site can save it.
@@ -298,7 +323,6 @@ mod tests {
         log.answered("d", "/", answer, usize::MAX);
         Kept {
             log,
-            url: "/".to_owned(),
             document: Entered::default(),
             cookies: Vec::new(),
             server: None,
@@ -330,6 +354,51 @@ mod tests {
         shelf.put(5, Err((MissReason::SeveralTabs, "2".to_owned())));
         assert_eq!(shelf.get(5).unwrap_err().0, MissReason::SeveralTabs);
         assert_eq!(shelf.get(9).unwrap_err().0, MissReason::Evicted);
+    }
+
+    /// A path of documents by entry; `-` before one says that the browser went back or forward to it.
+    fn path(entries: &[i64]) -> Entered {
+        let mut last: Option<Entered> = None;
+        for (before, entry) in entries.iter().enumerate() {
+            last = Some(Entered {
+                before,
+                storage: Some(Value::Null),
+                entry: entry.abs(),
+                traversed: *entry < 0,
+                previous: last.map(Arc::new),
+                ..Entered::default()
+            });
+        }
+        last.unwrap()
+    }
+
+    #[test]
+    fn repeating_begins_where_the_history_that_matters_does() {
+        let begin = |entries: &[i64], entry| path(entries).begin(entry).map(|d| d.before);
+        // By links alone: at the document itself, or one before it for each entry below.
+        assert_eq!(begin(&[1, 2, 3], 3), Some(2));
+        assert_eq!(begin(&[1, 2, 3], 2), Some(1));
+        assert_eq!(begin(&[1, 2, 3], 1), Some(0));
+        assert_eq!(
+            begin(&[1, 2, 3], 0),
+            None,
+            "nothing was there before the root"
+        );
+        // Back, once and again: at the document that made the entry.
+        assert_eq!(begin(&[1, 2, 3, -2], 2), Some(1));
+        assert_eq!(begin(&[1, 2, 3, -2, -1], 1), Some(0));
+        assert_eq!(begin(&[1, 2, -1, 2, -1], 1), Some(0));
+        // Forward: before the document from which it went back.
+        assert_eq!(begin(&[1, 2, 3, -2, -3], 3), Some(1));
+        // A link after going back is a new entry.
+        assert_eq!(begin(&[1, 2, -1, 2], 2), Some(3));
+        // Entries that a document made itself lie between two documents.
+        assert_eq!(begin(&[1, 4, -3], 3), Some(0));
+        assert_eq!(begin(&[1, 4], 3), Some(0));
+        // One whose storage nobody saw is no beginning.
+        let mut unseen = path(&[1, 2]);
+        unseen.storage = None;
+        assert_eq!(unseen.begin(2).map(|d| d.before), Some(0));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod digest;
 mod environment;
 mod find;
 mod gate;
+mod history;
 mod inspect;
 mod kept;
 mod keys;

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chromiumoxide_cdp::cdp::browser_protocol::page::{
-    AddScriptToEvaluateOnNewDocumentParams, GetNavigationHistoryParams,
-    NavigateToHistoryEntryParams, RemoveScriptToEvaluateOnNewDocumentParams, ScriptIdentifier,
+    AddScriptToEvaluateOnNewDocumentParams, NavigateToHistoryEntryParams,
+    RemoveScriptToEvaluateOnNewDocumentParams, ScriptIdentifier,
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -36,15 +36,6 @@ const HISTORY_LIMIT: Duration = Duration::from_secs(3);
 /// How long bodies of responses that have arrived may take to be read.
 const BODY_LIMIT: Duration = Duration::from_secs(5);
 
-/// A state that was left by going to another document: the browser may have kept its page.
-#[derive(Debug, Clone)]
-pub(super) struct Left {
-    state: u64,
-    session: String,
-    /// Its entry in the tab's history.
-    entry: i64,
-}
-
 /// How an attempt ended.
 enum End {
     /// There, after so many actions.
@@ -56,8 +47,14 @@ enum End {
 use End::{Missed, Reached};
 
 impl Browser {
-    /// Tries the rungs until one leads to the snapshot's state.
-    pub(super) async fn climb(&mut self, to: &Snapshot, cx: &Cx) -> Result<Restored, RestoreError> {
+    /// Tries the rungs until one leads to the snapshot's state; with `entry`, in a tab whose history
+    /// reaches down to that position.
+    pub(super) async fn climb(
+        &mut self,
+        to: &Snapshot,
+        entry: Option<i64>,
+        cx: &Cx,
+    ) -> Result<Restored, RestoreError> {
         let begun = Instant::now();
         let saved = Self::saved(to).map_err(RestoreError::Unrestorable)?;
         let mut misses = Vec::new();
@@ -69,9 +66,18 @@ impl Browser {
             rungs.push(Rung::Live);
         }
         rungs.extend(self.world.habits().order(&origin));
+        if entry.is_some() {
+            // The page itself is there, and its tab is what will not do.
+            rungs.retain(|rung| !matches!(rung, Rung::Live | Rung::History));
+        }
         for rung in rungs {
             let since = Instant::now();
-            let ended = self.attempt(rung, to, &saved, &kept, &misses, cx).await;
+            let kept = kept.as_ref().map(|kept| {
+                let entry = entry.unwrap_or(kept.document.entry);
+                let from = kept.document.begin(entry).unwrap_or(&kept.document);
+                (&**kept, from)
+            });
+            let ended = self.attempt(rung, to, &saved, kept, &misses, cx).await;
             let (reason, detail) = match ended {
                 Ok(None) => continue,
                 Ok(Some(Reached(actions))) => {
@@ -120,7 +126,7 @@ impl Browser {
         rung: Rung,
         to: &Snapshot,
         saved: &Saved,
-        kept: &Result<Arc<Kept>, Without>,
+        kept: Result<(&Kept, &Entered), &Without>,
         misses: &[Miss],
         cx: &Cx,
     ) -> Result<Option<End>, RestoreError> {
@@ -134,8 +140,8 @@ impl Browser {
             }
             Rung::History | Rung::Document | Rung::DocumentSettled => {}
         }
-        let kept = match kept {
-            Ok(kept) if self.server_follows(kept) => kept,
+        let (kept, begin) = match kept {
+            Ok((kept, begin)) if self.server_follows(kept) => (kept, begin),
             // The settled variant has nothing to add to that.
             _ if settled => return Ok(None),
             Ok(_) => return Ok(Some(Missed(MissReason::ServerMoved, String::new()))),
@@ -143,7 +149,7 @@ impl Browser {
         };
         if settled {
             let tried = |miss: &Miss| miss.rung == Rung::Document && !miss.reason.is_mismatch();
-            if kept.document.before == saved.path.len() || misses.iter().any(tried) {
+            if begin.before == saved.path.len() || misses.iter().any(tried) {
                 return Ok(None);
             }
         }
@@ -158,7 +164,8 @@ impl Browser {
         let end = if rung == Rung::History {
             self.restore_history(to, saved, kept, cx).await?
         } else {
-            self.restore_document(to, saved, kept, settled, cx).await?
+            self.restore_document(to, saved, kept, begin, settled, cx)
+                .await?
         };
         Ok(Some(end))
     }
@@ -214,6 +221,9 @@ impl Browser {
             return Ok(());
         }
         let kept = self.kept(seen, cx).await?;
+        if let Ok(kept) = &kept {
+            self.document.storage.clone_from(&kept.document.storage);
+        }
         self.world.shelf.put(state, kept);
         Ok(())
     }
@@ -242,6 +252,7 @@ impl Browser {
             (lane.log.clone(), document.clone())
         };
         let mut entered = self.document.clone();
+        entered.url = self.lane.setup.logical(&document.url);
         let script = format!(
             "(() => {{ const of = (s) => {{ try {{ return Object.fromEntries(Object.entries(s())); }} catch {{ return {{}}; }} }};
                 return {{ found: (window['{}'] || {{}}).storage || null,
@@ -268,7 +279,6 @@ impl Browser {
         };
         Ok(Ok(Kept {
             log,
-            url: self.lane.setup.logical(&document.url),
             document: entered,
             cookies: self.lane.cookies(cx).await?,
             server,
@@ -326,30 +336,6 @@ impl Browser {
     }
 
     // --- history ------------------------------------------------------------------------------
-
-    /// Notes that the state that was live has been left by going to another document.
-    pub(super) async fn leave(&mut self, state: u64, cx: &Cx) -> Result<(), ScriptError> {
-        if !self.chromium.keeps_pages() || self.lane.lock().tabs.len() != 1 {
-            return Ok(());
-        }
-        let session = self.lane.session()?;
-        let params = GetNavigationHistoryParams::default();
-        let history = self
-            .lane
-            .connection
-            .call(Some(&session), params, cx)
-            .await?;
-        let before = usize::try_from(history.current_index - 1).ok();
-        if let Some(entry) = before.and_then(|at| history.entries.get(at)) {
-            self.left.retain(|left| left.state != state);
-            self.left.push(Left {
-                state,
-                session,
-                entry: entry.id,
-            });
-        }
-        Ok(())
-    }
 
     /// Goes back to the page itself, if the browser has kept it. What does not belong to the page
     /// (cookies, storage, focus, scroll position) is put right.
@@ -429,30 +415,32 @@ impl Browser {
 
     // --- document -----------------------------------------------------------------------------
 
-    /// Loads the state's document again in a fresh context, every request answered from the log,
-    /// and repeats the actions since, with or without waiting between them.
+    /// Loads the document at which to begin again in a fresh context, every request answered from the
+    /// log, and repeats the actions since: with waiting after each, or only where one led to another
+    /// document and at the end.
     async fn restore_document(
         &mut self,
         to: &Snapshot,
         saved: &Saved,
         kept: &Kept,
+        begin: &Entered,
         settle_each: bool,
         cx: &Cx,
     ) -> Result<End, RestoreError> {
-        let Some(from) = kept.log.position(&kept.document.loader) else {
-            return Ok(Missed(MissReason::NoDocument, kept.url.clone()));
+        let Some(from) = kept.log.position(&begin.loader) else {
+            return Ok(Missed(MissReason::NoDocument, begin.url.clone()));
         };
         self.lane = self.fresh_lane(cx).await?;
         self.lane.set_cookies(&kept.cookies, cx).await?;
         self.lane.lock().traffic = Traffic::replay(kept.log.clone(), from);
-        self.path = saved.path[..kept.document.before.min(saved.path.len())].to_vec();
-        self.document = kept.document.clone();
-        self.next = kept.document.first;
+        self.path = saved.path[..begin.before.min(saved.path.len())].to_vec();
+        self.document = begin.clone();
+        self.next = begin.first;
         (self.answer, self.terminal) = (None, false);
         self.pending.clear();
 
-        let seeded = self.seed_storage(kept, cx).await?;
-        match self.navigate(&self.lane.setup.real(&kept.url), cx).await {
+        let seeded = self.seed_storage(begin, cx).await?;
+        match self.navigate(&self.lane.setup.real(&begin.url), cx).await {
             Ok(()) => {}
             Err(Refusal::Rejected(rejection)) => {
                 let missed = self.missed_request();
@@ -469,23 +457,27 @@ impl Browser {
                 .call(Some(&session), remove, cx)
                 .await?;
         }
-        if kept.document.before == 0
+        self.lacking = begin.entry - self.entries(cx).await?.current_index;
+        if begin.before == 0
             && let Err(error) = self.begin_episode(cx).await
         {
             return Ok(Missed(MissReason::StepRefused, error.to_string()));
         }
         let mut page = self.read(cx).await?;
         let steps = &saved.path[self.path.len()..];
+        let documents: Vec<usize> = kept.document.documents().map(|d| d.before).collect();
         for (index, step) in steps.iter().enumerate() {
+            let crosses = documents.contains(&(begin.before + index + 1));
+            let settle_now = settle_each || crosses;
             if !settle_each && self.rebased(step).is_err() {
                 // What an earlier action brings about is not there yet.
                 self.settle(cx).await?;
                 self.read(cx).await?;
             }
-            if let Err((reason, detail)) = self.repeat(step, settle_each, cx).await? {
+            if let Err((reason, detail)) = self.repeat(step, settle_now, cx).await? {
                 return Ok(self.missed_request().unwrap_or(Missed(reason, detail)));
             }
-            if !settle_each && index + 1 == steps.len() {
+            if !settle_now && index + 1 == steps.len() {
                 self.settle(cx).await?;
             }
             page = self.read(cx).await?;
@@ -514,10 +506,10 @@ impl Browser {
     /// Puts the document's storage in place before its first script.
     async fn seed_storage(
         &self,
-        kept: &Kept,
+        document: &Entered,
         cx: &Cx,
     ) -> Result<Option<ScriptIdentifier>, CdpError> {
-        let Some(storage) = kept.document.storage.as_ref().filter(|s| s.is_object()) else {
+        let Some(storage) = document.storage.as_ref().filter(|s| s.is_object()) else {
             return Ok(None);
         };
         let empty = |part: &str| {
@@ -597,6 +589,7 @@ impl Browser {
         self.lane = self.fresh_lane(cx).await?;
         self.path.clear();
         self.document = Entered::default();
+        self.lacking = 0;
         self.next = 1;
         (self.answer, self.terminal) = (None, false);
         self.pending.clear();

@@ -1,0 +1,154 @@
+//! The tab's history: the entries that actions go back and forward to.
+//!
+//! A restore begins at the last document, and what came before it is no entry of the fresh tab. Two
+//! things hang on those entries. A document that the browser went back or forward to has its fields and
+//! scroll positions from when it was left: repeating it begins at the document that made the entry
+//! ([`Entered::begin`]). And an agent may go back: then, and only then, the restored state is brought
+//! back once more from a document far enough before it, every request answered from the log as ever.
+//!
+//! Invariant: an entry's position counts from the root's tab, whatever the lane's own tab lacks.
+
+use std::sync::Arc;
+
+use chromiumoxide_cdp::cdp::browser_protocol::page::{
+    GetNavigationHistoryParams, GetNavigationHistoryReturns, NavigateToHistoryEntryParams,
+    NavigationEntry,
+};
+
+use super::act::{Refusal, reject};
+use super::connection::CdpError;
+use super::environment::Browser;
+use super::kept::Entered;
+use super::settle::ScriptError;
+use crate::context::Cx;
+use crate::env::page::actions::Verb;
+use crate::env::{ActError, Environment, RestoreError, SnapshotError};
+
+/// A state that was left by going to another document: the browser may have kept its page.
+#[derive(Debug, Clone)]
+pub(super) struct Left {
+    pub(super) state: u64,
+    pub(super) session: String,
+    /// Its entry in the tab's history.
+    pub(super) entry: i64,
+}
+
+/// The entry so many steps from the current one.
+fn entry(history: &GetNavigationHistoryReturns, by: i64) -> Option<&NavigationEntry> {
+    let at = usize::try_from(history.current_index + by).ok()?;
+    let entry = history.entries.get(at)?;
+    (entry.url != "about:blank").then_some(entry)
+}
+
+impl Browser {
+    /// The active tab's history.
+    pub(super) async fn entries(&self, cx: &Cx) -> Result<GetNavigationHistoryReturns, CdpError> {
+        let session = self.lane.session()?;
+        let params = GetNavigationHistoryParams::default();
+        self.lane.connection.call(Some(&session), params, cx).await
+    }
+
+    /// Goes back or forward.
+    pub(super) async fn history(&self, by: i64, cx: &Cx) -> Result<(), Refusal> {
+        let history = self.entries(cx).await?;
+        let Some(entry) = entry(&history, by) else {
+            return reject(if by < 0 {
+                "there is no earlier page"
+            } else {
+                "there is no later page"
+            });
+        };
+        let session = self.lane.session()?;
+        let to = NavigateToHistoryEntryParams::new(entry.id);
+        self.lane.connection.call(Some(&session), to, cx).await?;
+        Ok(())
+    }
+
+    /// Notes the document that the page is in now, if it is another one than before, and the state that
+    /// was left for it.
+    pub(super) async fn enter_document(
+        &mut self,
+        by: Option<&Verb>,
+        left: Option<u64>,
+        cx: &Cx,
+    ) -> Result<(), ScriptError> {
+        let other = {
+            let lane = self.lane.lock();
+            let other = lane.document.as_ref();
+            other
+                .filter(|document| document.loader != self.document.loader)
+                .map(|document| (document.loader.clone(), document.url.clone()))
+        };
+        let Some((loader, url)) = other else {
+            return Ok(());
+        };
+        let history = self.entries(cx).await?;
+        let after = usize::try_from(history.current_index + 1).unwrap_or(0);
+        let last = after >= history.entries.len();
+        let (before, first) = (self.path.len(), self.next);
+        let document = Entered {
+            loader,
+            url: self.lane.setup.logical(&url),
+            before,
+            first,
+            storage: None,
+            entry: history.current_index + self.lacking,
+            traversed: !last || matches!(by, Some(Verb::Forward)),
+            previous: None,
+        };
+        let previous = std::mem::replace(&mut self.document, document);
+        self.document.previous = Some(Arc::new(previous)).filter(|d| !d.loader.is_empty());
+        if let Some(state) = left {
+            self.leave(state, &history)?;
+        }
+        Ok(())
+    }
+
+    /// Notes that the state that was live has been left by going to another document.
+    fn leave(
+        &mut self,
+        state: u64,
+        history: &GetNavigationHistoryReturns,
+    ) -> Result<(), ScriptError> {
+        if !self.chromium.keeps_pages() || self.lane.lock().tabs.len() != 1 {
+            return Ok(());
+        }
+        let session = self.lane.session()?;
+        let before = usize::try_from(history.current_index - 1).ok();
+        if let Some(entry) = before.and_then(|at| history.entries.get(at)) {
+            self.left.retain(|left| left.state != state);
+            self.left.push(Left {
+                state,
+                session,
+                entry: entry.id,
+            });
+        }
+        Ok(())
+    }
+
+    /// Before an action that goes back: if the page is one that a restore brought and the tab lacks the
+    /// entry before it, the state is restored once more together with that entry.
+    pub(super) async fn regain(&mut self, verb: &Verb, cx: &Cx) -> Result<(), ActError> {
+        if self.lacking == 0 || !matches!(verb, Verb::Back) {
+            return Ok(());
+        }
+        let history = self.entries(cx).await?;
+        let wanted = history.current_index + self.lacking - 1;
+        if entry(&history, -1).is_some() || self.document.begin(wanted).is_none() {
+            return Ok(());
+        }
+        let here = self.snapshot(cx).await.map_err(|error| match error {
+            SnapshotError::Interrupted(why) => ActError::Interrupted(why),
+            SnapshotError::Lost(what) => ActError::Lost(what),
+            error @ SnapshotError::Other(_) => ActError::Other(error.to_string()),
+        })?;
+        match self.climb(&here, Some(wanted), cx).await {
+            Ok(_) => Ok(()),
+            Err(RestoreError::Interrupted(why)) => Err(ActError::Interrupted(why)),
+            Err(RestoreError::Lost(what)) => Err(ActError::Lost(what)),
+            Err(error) => Err(ActError::Other(format!(
+                "the page before this one could not be brought back: {error}"
+            ))),
+        }
+    }
+}
