@@ -1,6 +1,7 @@
 //! The world of a task's tools: its registry, its server, and which of many tools are offered.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -12,21 +13,27 @@ use super::tools::line;
 use super::tools_find::EmbedArgs;
 use super::{CliError, Exit};
 use crate::context::Cx;
-use crate::env::Site;
+use crate::demo::DemoSite;
+use crate::env::server::{ServerSite, ServerSpec, Servers};
 use crate::env::tools::environment::{
     MemoStore, ToolFinder, ToolFound, ToolRules, ToolSource, ToolWorld, ToolWorldConfig,
 };
 use crate::env::tools::registry::{
-    Glob, Loaded, Location, Memo, OnSite, OpenApiSpec, Registry, RegistrySpec, SourceKind,
-    read_specs,
+    Glob, Loaded, Location, Memo, OnSite, OpenApiSpec, Registry, RegistryError, RegistrySpec,
+    SourceKind, read_specs,
 };
-use crate::env::tools::{Binding, Tool, suspicions};
+use crate::env::tools::{Binding, Session, Tool, suspicions};
+use crate::env::{Site, SiteInstance};
 use crate::llm::ChatModel;
 use crate::retrieval::{Entry, Finder, Hit, interleave, sentences, written};
 use crate::task::{Task, ToolsSpec, data_dir};
+use crate::types::Writes;
 
 /// Suspicious texts of tools that a run warns of; `tools check` tells them all.
 const WARNINGS: usize = 5;
+
+/// The built-in registry that needs no `--site`, and the site that it is on.
+const DEMO: &str = "demo";
 
 /// Options for tasks of tools.
 #[derive(Debug, Clone, Args)]
@@ -200,7 +207,12 @@ fn world_name(registry: &str) -> &str {
 }
 
 fn on_site(spec: &RegistrySpec) -> bool {
-    spec.sources.iter().any(|source| match &source.kind {
+    spec.sources.iter().any(|source| is_on_site(&source.kind))
+}
+
+/// Whether a source speaks of its task's site.
+fn is_on_site(kind: &SourceKind) -> bool {
+    match kind {
         SourceKind::Openapi(OpenApiSpec {
             document, base_url, ..
         }) => {
@@ -210,7 +222,69 @@ fn on_site(spec: &RegistrySpec) -> bool {
                     .is_some_and(|url| url.starts_with("site:"))
         }
         SourceKind::Mcp(_) | SourceKind::Toolbench { .. } => false,
-    })
+    }
+}
+
+/// The site of a registry that is looked at without a task.
+#[derive(Debug, Clone, Args)]
+pub(super) struct SiteArgs {
+    /// What `site:` in the registry means: `demo` (the built-in shop, started for this command) or the
+    /// origin of a server that runs. The registry `demo` needs none.
+    #[arg(long, value_name = "SITE")]
+    site: Option<String>,
+}
+
+impl SiteArgs {
+    fn site(&self, registry: &str) -> Result<Option<Arc<dyn Site>>, CliError> {
+        let own = (registry == DEMO).then_some(DEMO);
+        Ok(match self.site.as_deref().or(own) {
+            None => None,
+            Some(DEMO) => Some(Arc::new(DemoSite::new())),
+            Some(origin) => {
+                let origin = origin.trim_end_matches('/');
+                let parsed = url::Url::parse(origin).ok();
+                if parsed.is_none_or(|url| url.origin().ascii_serialization() != origin) {
+                    let what =
+                        format!("--site {origin}: neither `demo` nor the origin of a server");
+                    return Err(CliError::new(Exit::Usage, what)
+                        .hint("an origin is like http://127.0.0.1:8080"));
+                }
+                let spec = ServerSpec {
+                    servers: Servers::Running(vec![origin.to_owned()]),
+                    checkpoint: None,
+                    folder: PathBuf::new(),
+                };
+                let site = ServerSite::new(spec, Writes::Allow);
+                Some(Arc::new(
+                    site.map_err(|error| CliError::new(Exit::Environment, error))?,
+                ))
+            }
+        })
+    }
+
+    /// The registry, loaded from its site where it speaks of one.
+    pub(super) async fn registry(&self, registry: &str, cx: &Cx) -> Result<Registry, CliError> {
+        load(registry, self.site(registry)?.as_deref(), cx).await
+    }
+
+    /// A session with one of its sources, and the lease of the site to be closed after it.
+    pub(super) async fn session(
+        &self,
+        registry: &str,
+        from: &Loaded,
+        cx: &Cx,
+    ) -> Result<(Box<dyn Session>, Option<Box<dyn SiteInstance>>), CliError> {
+        let site = self.site(registry)?.filter(|_| is_on_site(&from.spec.kind));
+        let Some(site) = site else {
+            let session = from.source.open(cx).await.map_err(RegistryError::from)?;
+            return Ok((session, None));
+        };
+        let lease = site.lease(cx).await;
+        let lease = lease.map_err(|error| CliError::new(Exit::Environment, error))?;
+        let (logical, real) = (site.logical_origin(), lease.origin());
+        let session = from.source.open_at(logical, real, cx).await;
+        Ok((session.map_err(RegistryError::from)?, Some(lease)))
+    }
 }
 
 /// What to look for: what the model writes, if there is one, else the goal and its sentences.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::app::{print, say};
+use super::run_tools::SiteArgs;
 use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::env::tools::http::BodyShape;
@@ -18,6 +19,9 @@ use crate::env::tools::{
     Access, Binding, CallError, Reply, Suspicion, Tool, cut, strict, suspicions,
 };
 use crate::types::unseen;
+
+/// Lines of a description that `show` prints.
+const DESCRIBED: usize = 20;
 
 /// Largest reply that `call` prints whole, in bytes of JSON.
 const PRINTED: usize = 16_384;
@@ -77,6 +81,8 @@ struct ListArgs {
     /// One JSON object per line.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +97,8 @@ struct ShowArgs {
     /// The arguments' schema in its strict variant: all required, the optional may be null.
     #[arg(long, conflicts_with = "json")]
     strict: bool,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -123,6 +131,8 @@ struct CallArgs {
     /// The reply with status and notes, as one JSON object.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 #[derive(Debug, Args)]
@@ -133,6 +143,8 @@ struct CheckArgs {
     /// Every document with its counts, faults and notes, and the totals, as JSON.
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 /// Runs `branchline tools …`.
@@ -198,7 +210,7 @@ fn access(access: Access) -> &'static str {
 }
 
 async fn list(args: &ListArgs, cx: &Cx) -> Result<Exit, CliError> {
-    let registry = Registry::open(&args.registry, cx).await?;
+    let registry = args.site.registry(&args.registry, cx).await?;
     let names: Vec<&str> = registry
         .sources()
         .iter()
@@ -268,7 +280,7 @@ pub(super) fn line(text: &str, most: usize) -> String {
 }
 
 async fn show(args: &ShowArgs, cx: &Cx) -> Result<Exit, CliError> {
-    let registry = Registry::open(&args.registry, cx).await?;
+    let registry = args.site.registry(&args.registry, cx).await?;
     let (_, tool) = find(&registry, &args.tool)?;
     if args.json {
         print(&pretty(&json!(*tool)));
@@ -287,6 +299,18 @@ async fn show(args: &ShowArgs, cx: &Cx) -> Result<Exit, CliError> {
     }
     print(&format!("{}  ({})", tool.name, access(tool.access)));
     print(&format!("  {}", line(&tool.summary, 200)));
+    // Descriptions often begin with the summary, or are no more than it.
+    let rest = tool.description.strip_prefix(&*tool.summary);
+    let rest = rest
+        .unwrap_or(&tool.description)
+        .trim_start_matches(['.', ' ', '\n']);
+    for text in rest
+        .lines()
+        .filter(|text| !text.trim().is_empty())
+        .take(DESCRIBED)
+    {
+        print(&format!("  {}", line(text, 400)));
+    }
     match &tool.binding {
         Binding::Http(plan) => {
             let base = if plan.base.is_empty() {
@@ -390,10 +414,10 @@ fn place(tool: &Tool, argument: &str) -> String {
 }
 
 async fn call(args: &CallArgs, cx: &Cx) -> Result<Exit, CliError> {
-    let registry = Registry::open(&args.registry, cx).await?;
+    let registry = args.site.registry(&args.registry, cx).await?;
     let (loaded, tool) = find(&registry, &args.tool)?;
     let arguments = arguments(args, &tool)?;
-    let session = loaded.source.open(cx).await.map_err(RegistryError::from)?;
+    let (session, lease) = args.site.session(&args.registry, loaded, cx).await?;
     let prepared = session.prepare(&tool, &arguments).map_err(|rejection| {
         CliError::new(Exit::Usage, &rejection).hint(format!(
             "`branchline tools show {} {}` lists the arguments",
@@ -434,6 +458,10 @@ async fn call(args: &CallArgs, cx: &Cx) -> Result<Exit, CliError> {
         CliError::new(exit, error)
     })?;
     session.close().await;
+    if let Some(lease) = lease {
+        let closed = lease.close(false, cx).await;
+        closed.map_err(|error| CliError::new(Exit::Environment, error))?;
+    }
     show_reply(args, &reply)?;
     Ok(if reply.error {
         Exit::NotSolved
@@ -598,7 +626,7 @@ async fn check(args: &CheckArgs, cx: &Cx) -> Result<Exit, CliError> {
             return Ok(Exit::Interrupted);
         }
         let checked = if file.extension().is_some_and(|end| end == "toml") {
-            check_registry(file, cx).await
+            check_registry(file, &args.site, cx).await
         } else {
             check_document(file)
         };
@@ -759,7 +787,7 @@ fn check_document(file: &Path) -> Checked {
     checked
 }
 
-async fn check_registry(file: &Path, cx: &Cx) -> Checked {
+async fn check_registry(file: &Path, site: &SiteArgs, cx: &Cx) -> Checked {
     let start = Instant::now();
     let mut checked = Checked {
         file: file.display().to_string(),
@@ -771,7 +799,7 @@ async fn check_registry(file: &Path, cx: &Cx) -> Checked {
         notes: Vec::new(),
         suspicions: Vec::new(),
     };
-    match Registry::open(&checked.file, cx).await {
+    match site.registry(&checked.file, cx).await {
         Ok(registry) => {
             checked.census.tools = registry.tools().len();
             for tool in registry.tools() {
@@ -785,7 +813,7 @@ async fn check_registry(file: &Path, cx: &Cx) -> Checked {
                     .extend(one.notes.iter().map(|note| format!("{name}: {note}")));
             }
         }
-        Err(error) => checked.fault = Some(error.to_string()),
+        Err(error) => checked.fault = Some(error.message),
     }
     checked.ms = millis(start);
     checked

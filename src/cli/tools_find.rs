@@ -8,12 +8,12 @@ use clap::Args;
 use serde_json::json;
 
 use super::app::{print, say};
+use super::run_tools::SiteArgs;
 use super::tools::{collect, line};
 use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::env::tools::Tool;
 use crate::env::tools::openapi::{Document, Options, convert};
-use crate::env::tools::registry::Registry;
 use crate::llm::{OpenAi, OpenAiConfig};
 use crate::retrieval::measure::{Quality, QuerySet};
 use crate::retrieval::{Entry, FindError, Finder, IndexError};
@@ -91,11 +91,13 @@ pub(super) struct SearchArgs {
     json: bool,
     #[command(flatten)]
     embed: EmbedArgs,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 /// `branchline tools search`.
 pub(super) async fn search(args: &SearchArgs, cx: &Cx) -> Result<Exit, CliError> {
-    let tools = Registry::open(&args.registry, cx).await?.tools();
+    let tools = args.site.registry(&args.registry, cx).await?.tools();
     let entries: Vec<Entry> = tools.iter().map(|tool| Entry::of(tool)).collect();
     let finder = args.embed.finder(&entries, cx).await?;
     let hits = finder.find(&args.query, args.top_k, cx).await?;
@@ -142,6 +144,8 @@ pub(super) struct IndexArgs {
     runs: usize,
     #[command(flatten)]
     embed: EmbedArgs,
+    #[command(flatten)]
+    site: SiteArgs,
 }
 
 /// `branchline tools index`.
@@ -238,7 +242,7 @@ async fn load(args: &IndexArgs, cx: &Cx) -> Result<Vec<Arc<Tool>>, CliError> {
         }
         let name = file.display().to_string();
         if file.extension().is_some_and(|end| end == "toml") {
-            tools.extend(Registry::open(&name, cx).await?.tools());
+            tools.extend(args.site.registry(&name, cx).await?.tools());
             loaded += 1;
             continue;
         }

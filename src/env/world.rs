@@ -14,7 +14,7 @@ use crate::types::{
 /// One live instance of a world, leased by one worker at a time.
 #[async_trait]
 pub trait Environment: Send {
-    /// What can be done here. Constant for the life of the instance.
+    /// What can be done in the state it is in. In one world a name always means the same action.
     fn actions(&self) -> &[ActionSpec];
 
     /// The goal, where the environment itself states it (`MiniWoB` utterances). A task file's own

@@ -70,7 +70,8 @@ struct Found {
     run: String,
     task: String,
     goal: Option<String>,
-    actions: Option<Digest>,
+    /// Specs of the start, then of every step that offered others.
+    actions: Vec<Digest>,
     committed: Vec<(Action, Step, Digest)>,
     asked: BTreeMap<crate::types::Ticket, EdgeId>,
     searched: BTreeMap<EdgeId, Box<StepDetail>>,
@@ -89,7 +90,7 @@ impl Found {
                 self.asked.clear();
                 self.searched.clear();
                 self.goal.get_or_insert(goal);
-                self.actions.get_or_insert(actions);
+                self.actions.push(actions);
             }
             EventKind::Asked {
                 ticket,
@@ -102,6 +103,7 @@ impl Found {
                 detail: Detail::Step(detail),
                 ..
             } => {
+                self.actions.extend(detail.actions);
                 if let Some(edge) = self.asked.remove(&ticket) {
                     self.searched.insert(edge, detail);
                 }
@@ -167,18 +169,22 @@ impl Subject {
             let seen = reader.json::<Observation>(seen)?.text;
             steps.push(Taken { action, seen });
         }
-        let specs: Vec<ActionSpec> = match found.actions {
-            Some(actions) => reader.json(actions)?,
-            None => Vec::new(),
-        };
-        let tools = specs.into_iter().filter(|spec| !spec.terminal);
+        let mut tools: Vec<(String, String)> = Vec::new();
+        for actions in found.actions {
+            let specs: Vec<ActionSpec> = reader.json(actions)?;
+            for spec in specs.into_iter().filter(|spec| !spec.terminal) {
+                if !tools.iter().any(|(name, _)| *name == spec.name) {
+                    tools.push((spec.name, spec.description));
+                }
+            }
+        }
         Ok(Self {
             goal: found
                 .goal
                 .ok_or_else(|| SubjectError::Empty(dir.display().to_string()))?,
             run: found.run,
             task: found.task,
-            tools: tools.map(|spec| (spec.name, spec.description)).collect(),
+            tools,
             steps,
             end,
             fault,

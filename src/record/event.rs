@@ -312,6 +312,9 @@ pub struct StepDetail {
     pub screenshot: Option<Digest>,
     /// The point to come back to.
     pub snapshot: Option<Snapshot>,
+    /// Blob: the action specs there as a JSON array, where they are others than before the step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Digest>,
     /// Attempts that failed before, each with the reason.
     pub faults: Vec<String>,
     /// Blob: the part of the original that it was imported from, as JSON.
@@ -325,7 +328,7 @@ impl Detail {
             Self::Propose { exchanges, .. }
             | Self::Judge { exchanges, .. }
             | Self::Compare { exchanges, .. } => exchanges.clone(),
-            Self::Step(step) => [step.observation, step.screenshot, step.source]
+            Self::Step(step) => [step.observation, step.screenshot, step.actions, step.source]
                 .into_iter()
                 .flatten()
                 .collect(),

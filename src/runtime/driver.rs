@@ -167,7 +167,6 @@ struct Driver<'a> {
     /// The actions that the commits executed.
     committed: Vec<Action>,
     goal: Arc<str>,
-    actions: Arc<[ActionSpec]>,
     /// By node id.
     states: Vec<NodeState>,
     /// States that were told and have not landed in the tree yet.
@@ -228,11 +227,11 @@ impl<'a> Driver<'a> {
             committed: Vec::new(),
             parts,
             goal: goal.as_str().into(),
-            actions,
             states: vec![NodeState {
                 observation: Arc::new(observation),
                 previous: None,
                 snapshot,
+                actions,
                 path: Arc::new([]),
                 answer: None,
                 writes: None,
@@ -310,6 +309,8 @@ impl<'a> Driver<'a> {
             last.changed = from.observation.digest != observation.digest;
         }
         let previous = Some(Arc::clone(&from.observation));
+        // What a commit sends offers nothing new.
+        let actions = Arc::clone(&from.actions);
         self.round += 1;
         self.past += self.search.spent();
         self.figures.loops += self.count_loops();
@@ -327,7 +328,7 @@ impl<'a> Driver<'a> {
             // The commit's last step has it.
             screenshot: None,
             snapshot: snapshot.clone(),
-            actions: recorder.json(&&*self.actions)?,
+            actions: recorder.json(&&*actions)?,
         };
         recorder.append(&root)?;
         let config = SearchConfig {
@@ -339,6 +340,7 @@ impl<'a> Driver<'a> {
             observation: Arc::new(observation),
             previous,
             snapshot,
+            actions,
             path: path.into(),
             answer: None,
             writes: None,
@@ -446,9 +448,11 @@ impl<'a> Driver<'a> {
             };
             self.waiting.pop_front();
             let job = self.parts.job;
+            let from = self.search.tree().edge(edge).parent();
             let step = StepOrder {
                 action: self.real_action(edge),
                 parent,
+                actions: Arc::clone(&self.state(from).actions),
                 world: Arc::clone(&job.world),
                 seed: self.parts.env_seed,
                 retries: job.retries,
@@ -469,7 +473,6 @@ impl<'a> Driver<'a> {
         }
         OwnedView {
             goal: Arc::clone(&self.goal),
-            actions: Arc::clone(&self.actions),
             state,
             siblings: siblings(self.search.tree(), node, &self.states, &self.refusals),
             seed: self.parts.job.seed.derive(&match self.round {
@@ -774,7 +777,11 @@ impl<'a> Driver<'a> {
                 answer,
                 mut observation,
                 snapshot,
+                actions,
             } => {
+                if !Arc::ptr_eq(&actions, &self.state(parent).actions) {
+                    detail.actions = Some(self.parts.recorder.json(&&*actions)?);
+                }
                 detail.screenshot = keep_screenshot(self.parts.recorder, &mut observation)?;
                 detail.observation = Some(self.parts.recorder.json(&observation)?);
                 detail.url = Some(observation.url.clone());
@@ -793,7 +800,14 @@ impl<'a> Driver<'a> {
                     changed: observation.digest != from.observation.digest,
                 };
                 let terminal = observation.terminal || answer.is_some();
-                let state = from.child(path_step, Arc::new(*observation), snapshot, answer, writes);
+                let state = from.child(
+                    path_step,
+                    Arc::new(*observation),
+                    snapshot,
+                    actions,
+                    answer,
+                    writes,
+                );
                 let digest = state.identity();
                 self.arriving.insert(edge, state);
                 Outcome::Stepped(Stepped::State {

@@ -12,7 +12,9 @@ use crate::env::{
     ActError, Environment, Fault, ObserveError, OpenError, RestoreError, SnapshotError, World,
 };
 use crate::policy::{Policy, Proposal, ProposeError};
-use crate::types::{Action, Effect, Miss, Observation, Rejection, Restored, Seed, Snapshot, Step};
+use crate::types::{
+    Action, ActionSpec, Effect, Miss, Observation, Rejection, Restored, Seed, Snapshot, Step,
+};
 
 use super::job::Limits;
 use super::lane::{self, Purpose, Slot};
@@ -30,6 +32,8 @@ pub(super) enum Done {
 pub(super) struct StepOrder {
     pub(super) action: Action,
     pub(super) parent: Snapshot,
+    /// What can be done in the parent state.
+    pub(super) actions: Arc<[ActionSpec]>,
     pub(super) world: Arc<dyn World>,
     pub(super) seed: Seed,
     pub(super) retries: u8,
@@ -57,6 +61,8 @@ pub(super) enum StepEnd {
         answer: Option<String>,
         observation: Box<Observation>,
         snapshot: Snapshot,
+        /// What can be done there: the parent's own list where that is the same.
+        actions: Arc<[ActionSpec]>,
     },
     Rejected(Rejection),
     Held(Vec<Effect>),
@@ -234,11 +240,19 @@ async fn attempt(
     };
     *actions += 1;
     let (observation, snapshot) = look(lane, limits, cx).await?;
+    // In one world a name always means the same action.
+    let here = lane.actions().iter().map(|spec| &spec.name);
+    let actions = if here.eq(order.actions.iter().map(|spec| &spec.name)) {
+        Arc::clone(&order.actions)
+    } else {
+        lane.actions().into()
+    };
     Ok(StepEnd::Reached {
         step,
         answer,
         observation: Box::new(observation),
         snapshot,
+        actions,
     })
 }
 

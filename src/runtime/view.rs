@@ -15,6 +15,8 @@ pub(super) struct NodeState {
     pub(super) observation: Arc<Observation>,
     pub(super) previous: Option<Arc<Observation>>,
     pub(super) snapshot: Snapshot,
+    /// What can be done here.
+    pub(super) actions: Arc<[ActionSpec]>,
     /// From the root to here. Only this branch.
     pub(super) path: Arc<[PathStep]>,
     pub(super) answer: Option<String>,
@@ -48,6 +50,7 @@ impl NodeState {
         step: PathStep,
         observation: Arc<Observation>,
         snapshot: Snapshot,
+        actions: Arc<[ActionSpec]>,
         answer: Option<String>,
         effects: Vec<Effect>,
     ) -> Self {
@@ -61,6 +64,7 @@ impl NodeState {
             observation,
             previous: Some(Arc::clone(&self.observation)),
             snapshot,
+            actions,
             path: self.path.iter().cloned().chain([step]).collect(),
             answer: answer.or_else(|| self.answer.clone()),
             effects: effects.into(),
@@ -83,7 +87,6 @@ impl NodeState {
 #[derive(Debug, Clone)]
 pub(super) struct OwnedView {
     pub(super) goal: Arc<str>,
-    pub(super) actions: Arc<[ActionSpec]>,
     pub(super) state: NodeState,
     pub(super) siblings: Vec<Sibling>,
     pub(super) seed: Seed,
@@ -96,7 +99,7 @@ impl OwnedView {
             path: &self.state.path,
             observation: &self.state.observation,
             previous: self.state.previous.as_deref(),
-            actions: &self.actions,
+            actions: &self.state.actions,
             siblings: &self.siblings,
             answer: self.state.answer.as_deref(),
             waiting: if self.state.held {

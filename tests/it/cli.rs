@@ -655,6 +655,26 @@ fn an_imported_run_gives_its_file_back() {
 }
 
 #[test]
+fn tools_of_the_demo_shop_need_no_task() {
+    let here = Here::new();
+    let list = here.run(&["tools", "list", "demo"]);
+    assert_eq!(list.code, Some(0), "{}", list.err);
+    assert!(list.out.contains("get_cart "), "{}", list.out);
+    let call = here.run(&["tools", "call", "demo", "get_cart", "--arg", "username=ada"]);
+    assert_eq!(call.code, Some(0), "{}", call.err);
+    assert!(call.out.contains("subtotal_cents"), "{}", call.out);
+    let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/demo.toml");
+    let without = here.run(&["tools", "list", registry]);
+    assert_eq!(without.code, Some(3));
+    assert!(without.err.contains("--site demo"), "{}", without.err);
+    let with = here.run(&["tools", "list", registry, "--site", "demo"]);
+    assert_eq!((with.code, with.out), (Some(0), list.out));
+    let wrong = here.run(&["tools", "list", registry, "--site", "shop"]);
+    assert_eq!(wrong.code, Some(2));
+    assert!(wrong.err.contains("http://127.0.0.1:8080"), "{}", wrong.err);
+}
+
+#[test]
 fn tools_that_speak_to_the_model_are_reported() {
     let here = Here::new();
     let document = r#"{"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {

@@ -179,6 +179,7 @@ fn every_kind() -> Vec<EventKind> {
                 snapshot: Some(snapshot),
                 missed: Vec::new(),
                 faults: vec!["died".to_owned()],
+                actions: Some(digest),
                 source: Some(digest),
             })),
         ),

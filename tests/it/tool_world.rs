@@ -15,6 +15,7 @@ use branchline::env::{ActError, Environment, Fault, RestoreError, World};
 use branchline::eval::{
     AnswerTest, CallTest, Check, CheckOutcome, JsonTest, Outcome, TraceTest, ValueTest,
 };
+use branchline::judge::Subject;
 use branchline::llm::Scripted;
 use branchline::policy::{LlmPolicy, LlmPolicyConfig};
 use branchline::record::replay;
@@ -1035,6 +1036,110 @@ async fn tools_that_are_not_offered_can_be_found_and_called() {
         error.to_string().contains("the index is not there"),
         "{error}"
     );
+}
+
+fn few_offered(store: &Store) -> ToolWorld {
+    let mut config = config(store);
+    config.offered = Some(vec!["list_items".to_owned()]);
+    config.finder = Some(Arc::new(Finder));
+    config.sources[0].rules.volatile.insert("time".to_owned());
+    ToolWorld::new(config)
+}
+
+fn offers(env: &dyn Environment, name: &str) -> bool {
+    env.actions().iter().any(|spec| spec.name == name)
+}
+
+#[tokio::test]
+async fn what_a_search_finds_is_offered_in_its_branch_only() {
+    let store = Store::new(false);
+    let world = few_offered(&store);
+    let mut env = open(&world).await;
+    let before = start(&mut *env).await;
+    let by_name = Action::new("big", json!({}));
+    let early = env.act(&by_name, &Cx::default()).await.unwrap();
+    assert!(matches!(early, Step::Rejected(_)), "{early:?}");
+
+    let query = json!({"query": "time"});
+    let done = act(&mut *env, "search_tools", query.clone()).await;
+    let Step::Done { notices, .. } = &done else {
+        panic!("{done:?}");
+    };
+    assert_eq!(notices[0].kind, NoticeKind::Find);
+    assert_eq!(
+        notices[0].text,
+        "search_tools \"time\": 1 clock (1.00), 2 big (1.00); 2 found tools are offered"
+    );
+    look(&mut *env).await;
+    let after = env.snapshot(&Cx::default()).await.unwrap();
+    assert!(offers(&*env, "clock") && offers(&*env, "big"));
+    let (seen, called) = step(&mut *env, "big", json!({})).await;
+    assert!(seen.text.contains("[c1] big {} -> ok 200"), "{}", seen.text);
+
+    assert_eq!(back(&mut *env, &before).await.unwrap(), Rung::Copy);
+    assert!(!offers(&*env, "big"), "it was not found yet");
+    let early = env.act(&by_name, &Cx::default()).await.unwrap();
+    assert!(matches!(early, Step::Rejected(_)), "{early:?}");
+
+    assert_eq!(back(&mut *env, &after).await.unwrap(), Rung::Copy);
+    assert!(offers(&*env, "big"));
+    // However it is called, it is the same call: answered from the record.
+    let call = json!({"tool": "big", "arguments": {}});
+    let again = act(&mut *env, "call", call).await;
+    assert_eq!(kinds(&again), [NoticeKind::Recorded]);
+    look(&mut *env).await;
+    assert!(env.snapshot(&Cx::default()).await.unwrap().digest == called.digest);
+
+    // Another world reaches the state by its path, and offers the same.
+    let other = few_offered(&store);
+    let mut env = open(&other).await;
+    start(&mut *env).await;
+    assert_eq!(back(&mut *env, &after).await.unwrap(), Rung::Replay);
+    assert!(offers(&*env, "big"));
+}
+
+#[tokio::test]
+async fn a_model_searches_and_calls_what_it_found_by_its_name() {
+    let store = Store::new(false);
+    let world = few_offered(&store);
+    let model = Scripted::new(move |request| {
+        let (system, seen) = (&request.messages[0].content, &request.messages[1].content);
+        let offered = system.contains("clock(): The operation clock");
+        let reply = match (offered, seen.contains("UTC")) {
+            (false, _) => json!({"action": "search_tools", "query": "time"}),
+            (true, false) => json!({"action": "clock"}),
+            (true, true) => json!({"action": "finish", "answer": "UTC"}),
+        };
+        Ok(Scripted::reply(request, [reply.to_string()]))
+    });
+    let checks = vec![
+        Check::Answer(AnswerTest::Exact("UTC".to_owned())),
+        Check::Trace(TraceTest {
+            must: vec!["clock".to_owned()],
+            at_most: Some(1),
+            ..TraceTest::default()
+        }),
+    ];
+    let done = quiet(rounds_job("Which zone?", model, world, checks)).await;
+    assert_eq!(
+        done.report.verdict.outcome,
+        Outcome::Solved,
+        "{:?}",
+        done.report
+    );
+    let names = done
+        .report
+        .path
+        .iter()
+        .map(|step| step.action.name.as_str());
+    assert_eq!(
+        names.collect::<Vec<_>>(),
+        ["search_tools", "clock", "finish"]
+    );
+    // What was offered on the way is in the record, for a judge to see.
+    let subject = Subject::read(&done.report.dir).unwrap();
+    let known = |name: &str| subject.tools.iter().any(|(tool, _)| tool == name);
+    assert!(known("list_items") && known("clock"), "{:?}", subject.tools);
 }
 
 #[tokio::test]

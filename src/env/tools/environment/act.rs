@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::env::ToolEnvironment;
 use super::memo;
-use super::plan::{Plan, Planned, rounds};
+use super::plan::{Offer, Plan, Planned, rounds};
 use super::render;
 use super::server::Server;
 use super::state::{Answer, Called, Check, Did, End, Turn, Undo, Write};
@@ -181,7 +181,7 @@ impl ToolEnvironment {
         if self.state.end.is_some() {
             return Ok(refused("the episode is over"));
         }
-        let plan = match self.world.menu.plan(action) {
+        let plan = match self.world.menu.plan(self.offer(), action) {
             Ok(plan) => plan,
             Err(rejection) => return Ok(Step::Rejected(rejection)),
         };
@@ -254,32 +254,42 @@ impl ToolEnvironment {
         done(Vec::new(), Vec::new(), None)
     }
 
+    /// Searches for tools; what is found can be done by its name from then on.
     async fn search(&mut self, action: &Action, query: &str, cx: &Cx) -> Result<Step, ActError> {
         let Some(finder) = self.world.config.finder.clone() else {
             return Ok(refused("there is no search for tools here"));
         };
-        let found = finder
-            .find(query, FOUND, cx)
-            .await
-            .map_err(|reason| ActError::Other(format!("the search for tools failed: {reason}")))?;
-        let summary = |name: String| {
-            let tool = self.world.menu.all.get(&name)?;
-            let text = if tool.summary.is_empty() {
-                &tool.description
-            } else {
-                &tool.summary
-            };
-            let parameters = tool.parameters["properties"].as_object();
-            let names: Vec<&str> = parameters
-                .into_iter()
-                .flat_map(Map::keys)
-                .map(String::as_str)
-                .collect();
-            Some((format!("{name}({})", names.join(", ")), text.clone()))
+        let hits = if let Some(hits) = self.world.searched(query) {
+            hits
+        } else {
+            let hits = finder.find(query, FOUND, cx).await;
+            let hits = hits.map_err(|reason| {
+                ActError::Other(format!("the search for tools failed: {reason}"))
+            })?;
+            self.world.keep_search(query, hits)
         };
-        let found = found.into_iter().filter_map(|f| summary(f.name)).collect();
+        let world = Arc::clone(&self.world);
+        let tools = hits
+            .iter()
+            .filter_map(|hit| Some((world.menu.all.get(&hit.name)?, hit.score)));
+        let tools: Vec<(&Arc<Tool>, f32)> = tools.collect();
+        let offer = world
+            .menu
+            .extended(self.offer(), tools.iter().map(|(tool, _)| *tool));
+        let ranks = (1..).zip(&tools).map(|(rank, (tool, score))| {
+            let name = &tool.name;
+            format!("{rank} {name} ({score:.2})")
+        });
+        let text = format!(
+            "search_tools {query:?}: {}; {} found tools are offered",
+            ranks.collect::<Vec<_>>().join(", "),
+            offer.found.len()
+        );
+        let kind = NoticeKind::Find;
+        let found = tools.iter().map(|(tool, _)| shown(tool, &offer)).collect();
+        self.state.offer = (!offer.found.is_empty()).then(|| Arc::new(offer));
         self.turn(action, Did::Found(found));
-        Ok(done(Vec::new(), Vec::new(), None))
+        Ok(done(Vec::new(), vec![Notice { kind, text }], None))
     }
 
     async fn call_all(
@@ -682,6 +692,20 @@ impl ToolEnvironment {
         }
         self.state.epoch(&self.world.volatile)
     }
+}
+
+/// A tool that was found: how it is called, and what it does.
+fn shown(tool: &Arc<Tool>, offer: &Offer) -> (String, String) {
+    let name = offer.name_of(tool).unwrap_or(&tool.name);
+    let text = if tool.summary.is_empty() {
+        &tool.description
+    } else {
+        &tool.summary
+    };
+    let parameters = tool.parameters["properties"].as_object();
+    let parameters = parameters.into_iter().flat_map(Map::keys);
+    let parameters: Vec<&str> = parameters.map(String::as_str).collect();
+    (format!("{name}({})", parameters.join(", ")), text.clone())
 }
 
 fn answered_well(answer: Option<&(Answer, bool)>) -> bool {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use serde_json::{Map, Value, json};
 
 use super::act::Purpose;
+use super::plan::Offer;
 use super::render;
 use super::server::Server;
 use super::state::{Did, Proof, State, Undo, common, masked, same};
@@ -158,6 +159,12 @@ impl ToolEnvironment {
         self.sessions
             .insert(source.to_owned(), Arc::clone(&session));
         Ok(session)
+    }
+
+    /// What can be done now.
+    pub(super) fn offer(&self) -> &Offer {
+        let extended = self.state.offer.as_deref();
+        extended.unwrap_or(&self.world.menu.start)
     }
 
     /// The real origin of this lane's server.
@@ -622,7 +629,7 @@ fn shown(value: &Value) -> String {
 #[async_trait]
 impl Environment for ToolEnvironment {
     fn actions(&self) -> &[ActionSpec] {
-        &self.world.menu.specs
+        &self.offer().specs
     }
 
     async fn observe(&mut self, cx: &Cx) -> Result<Observation, ObserveError> {

@@ -13,6 +13,8 @@
 //! * **What an agent has seen is its state**: the set of calls with their replies since each
 //!   write, the writes in their order, the end. A call that was made before and gives the same
 //!   leads to the same state, so a search recognises it as a loop.
+//! * **What a search for tools finds is offered from then on**, in this branch: the offer is part of
+//!   the state, bounded, and comes and goes with restores.
 //! * **A provider's error is an observation; a fault is none.** In a batch that got at least one
 //!   answer, a call without one is labelled as unanswered, so that it hides no other; a batch
 //!   without any is an error.

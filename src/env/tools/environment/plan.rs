@@ -16,6 +16,9 @@ const MOST_CALLS: usize = 256;
 /// Bytes of a description that an action shows.
 const DESCRIPTION: usize = 600;
 
+/// Tools that searches add to the actions of one state.
+const MOST_FOUND: usize = 30;
+
 const BATCH: &str = "batch";
 const CALL: &str = "call";
 const FINISH: &str = "finish";
@@ -23,16 +26,67 @@ const GIVE_UP: &str = "give_up";
 const MORE: &str = "more";
 const SEARCH: &str = "search_tools";
 
-/// The actions of a world, and which tool each name stands for.
+/// The actions of a world.
 #[derive(Debug)]
 pub(super) struct Menu {
+    /// Every tool, offered or not, by its own name.
+    pub(super) all: BTreeMap<String, Arc<Tool>>,
+    /// What is offered from the start.
+    pub(super) start: Offer,
+    /// The tools of it.
+    chosen: Vec<Arc<Tool>>,
+    /// Actions that are no tools.
+    own: Vec<ActionSpec>,
+    searches: bool,
+    partial: bool,
+}
+
+/// The actions of a state, and which tool each name stands for.
+#[derive(Debug)]
+pub(super) struct Offer {
     pub(super) specs: Vec<ActionSpec>,
     /// By the name of the action.
     tools: BTreeMap<String, Arc<Tool>>,
-    /// Every tool, offered or not, by its own name.
-    pub(super) all: BTreeMap<String, Arc<Tool>>,
-    searches: bool,
-    partial: bool,
+    /// Names of the tools that searches added, the latest last.
+    pub(super) found: Vec<String>,
+}
+
+impl Offer {
+    fn new(tools: &[Arc<Tool>], own: &[ActionSpec], found: Vec<String>) -> Self {
+        let reserved = [BATCH, CALL, FINISH, GIVE_UP, MORE, SEARCH];
+        let mut named = BTreeMap::new();
+        let mut specs = Vec::new();
+        for tool in tools {
+            let mut name = tool.name.clone();
+            // Our own words come first: a tool of that name is offered under another.
+            while reserved.contains(&name.as_str()) || named.contains_key(&name) {
+                name.truncate(59);
+                name.push_str("_tool");
+            }
+            specs.push(ActionSpec {
+                name: name.clone(),
+                description: described(tool),
+                parameters: tool.parameters.clone(),
+                outside: true,
+                terminal: false,
+                together: tool.joins_batches(),
+            });
+            named.insert(name, Arc::clone(tool));
+        }
+        specs.extend_from_slice(own);
+        Self {
+            specs,
+            tools: named,
+            found,
+        }
+    }
+
+    /// The name of the action that calls a tool, if there is one.
+    pub(super) fn name_of(&self, tool: &Arc<Tool>) -> Option<&str> {
+        let mut named = self.tools.iter();
+        let (name, _) = named.find(|(_, known)| Arc::ptr_eq(known, tool))?;
+        Some(name)
+    }
 }
 
 /// What an action asks for.
@@ -138,49 +192,51 @@ impl Menu {
             .filter(|tool| callable(tool) && is_offered(tool))
             .collect();
         let partial = chosen.len() < all.len();
-        let reserved = [BATCH, CALL, FINISH, GIVE_UP, MORE, SEARCH];
-        let mut named = BTreeMap::new();
-        let mut specs = Vec::new();
-        for tool in chosen {
-            let mut name = tool.name.clone();
-            // Our own words come first: a tool of that name is offered under another.
-            while reserved.contains(&name.as_str()) || named.contains_key(&name) {
-                name.truncate(59);
-                name.push_str("_tool");
-            }
-            specs.push(ActionSpec {
-                name: name.clone(),
-                description: described(&tool),
-                parameters: tool.parameters.clone(),
-                outside: true,
-                terminal: false,
-                together: tool.joins_batches(),
-            });
-            named.insert(name, tool);
-        }
+        let mut own = Vec::new();
         if all.values().any(|tool| tool.joins_batches()) {
-            specs.push(batch());
+            own.push(batch());
         }
-        specs.push(more());
+        own.push(more());
         if partial {
-            specs.push(call());
+            own.push(call());
         }
         if searches {
-            specs.push(search());
+            own.push(search());
         }
-        specs.extend([finish(), give_up()]);
+        own.extend([finish(), give_up()]);
         Self {
-            specs,
-            tools: named,
+            start: Offer::new(&chosen, &own, Vec::new()),
             all,
+            chosen,
+            own,
             searches,
             partial,
         }
     }
 
-    /// What an action asks for.
-    pub(super) fn plan(&self, action: &Action) -> Result<Plan, Rejection> {
-        if let Some(tool) = self.tools.get(&action.name) {
+    /// What is offered after a search in a state that offers `before`: what it found comes to the
+    /// chosen tools; of more than [`MOST_FOUND`] the oldest leave again.
+    pub(super) fn extended<'t>(
+        &self,
+        before: &Offer,
+        found: impl IntoIterator<Item = &'t Arc<Tool>>,
+    ) -> Offer {
+        let mut names = before.found.clone();
+        for tool in found {
+            if !self.chosen.iter().any(|known| Arc::ptr_eq(known, tool)) {
+                names.retain(|name| *name != tool.name);
+                names.push(tool.name.clone());
+            }
+        }
+        names.drain(..names.len().saturating_sub(MOST_FOUND));
+        let added = names.iter().filter_map(|name| self.all.get(name));
+        let tools: Vec<Arc<Tool>> = self.chosen.iter().chain(added).cloned().collect();
+        Offer::new(&tools, &self.own, names)
+    }
+
+    /// What an action asks for in a state that offers this.
+    pub(super) fn plan(&self, offer: &Offer, action: &Action) -> Result<Plan, Rejection> {
+        if let Some(tool) = offer.tools.get(&action.name) {
             return Ok(Plan::Calls(vec![Planned {
                 label: None,
                 tool: Arc::clone(tool),
@@ -189,12 +245,12 @@ impl Menu {
             }]));
         }
         match action.name.as_str() {
-            BATCH => self.batch(read(action)?),
+            BATCH => self.batch(offer, read(action)?),
             CALL if self.partial => {
                 let Call { tool, arguments } = read(action)?;
                 Ok(Plan::Calls(vec![Planned {
                     label: None,
-                    tool: self.tool(&tool)?,
+                    tool: self.tool(offer, &tool)?,
                     arguments,
                     after: Vec::new(),
                 }]))
@@ -226,7 +282,7 @@ impl Menu {
                 Ok(Plan::End(End::GaveUp(reason)))
             }
             other => {
-                let names: Vec<String> = self.specs.iter().map(|spec| spec.name.clone()).collect();
+                let names: Vec<String> = offer.specs.iter().map(|spec| spec.name.clone()).collect();
                 Err(Rejection {
                     reason: format!("unknown action `{other}`"),
                     nearest: nearest(other, names),
@@ -236,15 +292,15 @@ impl Menu {
     }
 
     /// A tool by the name of its action, or by its own.
-    fn tool(&self, name: &str) -> Result<Arc<Tool>, Rejection> {
-        let tool = self.tools.get(name).or_else(|| self.all.get(name));
+    fn tool(&self, offer: &Offer, name: &str) -> Result<Arc<Tool>, Rejection> {
+        let tool = offer.tools.get(name).or_else(|| self.all.get(name));
         tool.cloned().ok_or_else(|| Rejection {
             reason: format!("there is no tool `{name}`"),
             nearest: nearest(name, self.all.keys().cloned()),
         })
     }
 
-    fn batch(&self, batch: Batch) -> Result<Plan, Rejection> {
+    fn batch(&self, offer: &Offer, batch: Batch) -> Result<Plan, Rejection> {
         if batch.calls.is_empty() {
             return Err(Rejection::new("`batch` needs at least one call"));
         }
@@ -265,7 +321,7 @@ impl Menu {
         }
         let mut planned = Vec::new();
         for call in batch.calls {
-            let tool = self.tool(&call.tool).map_err(|mut rejection| {
+            let tool = self.tool(offer, &call.tool).map_err(|mut rejection| {
                 rejection.reason = format!("call `{}`: {}", call.id, rejection.reason);
                 rejection
             })?;
@@ -408,7 +464,7 @@ fn more() -> ActionSpec {
 fn call() -> ActionSpec {
     spec(
         CALL,
-        "Call a tool that is not in this list but that search_tools found.",
+        "Call a tool by its name that is not in this list.",
         &json!({
             "tool": { "type": "string" },
             "arguments": { "type": "object" },
@@ -420,7 +476,7 @@ fn call() -> ActionSpec {
 fn search() -> ActionSpec {
     spec(
         SEARCH,
-        "Search all tools by words. The result lists names for call and batch.",
+        "Search all tools by words. What is found can be called by its name from then on.",
         &json!({ "query": { "type": "string" } }),
         &["query"],
     )
@@ -477,14 +533,23 @@ mod tests {
         Menu::new(tools, None, false)
     }
 
+    fn planned(menu: &Menu, action: &Action) -> Result<Plan, Rejection> {
+        menu.plan(&menu.start, action)
+    }
+
     fn refusal(action: &Action) -> String {
-        menu().plan(action).unwrap_err().to_string()
+        planned(&menu(), action).unwrap_err().to_string()
     }
 
     #[test]
     fn our_own_words_come_first() {
         let menu = menu();
-        let names: Vec<&str> = menu.specs.iter().map(|spec| spec.name.as_str()).collect();
+        let names: Vec<&str> = menu
+            .start
+            .specs
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .collect();
         assert_eq!(
             names,
             [
@@ -497,14 +562,14 @@ mod tests {
                 "give_up"
             ]
         );
-        let Plan::End(End::Answered(answer)) = menu
-            .plan(&Action::new("finish", json!({"answer": 42})))
-            .unwrap()
+        let Plan::End(End::Answered(answer)) =
+            planned(&menu, &Action::new("finish", json!({"answer": 42}))).unwrap()
         else {
             panic!("our own");
         };
         assert_eq!(answer, "42");
-        let Plan::Calls(calls) = menu.plan(&Action::new("finish_tool", json!({}))).unwrap() else {
+        let Plan::Calls(calls) = planned(&menu, &Action::new("finish_tool", json!({}))).unwrap()
+        else {
             panic!("the tool");
         };
         assert_eq!(calls[0].tool.name, "finish");
@@ -553,9 +618,8 @@ mod tests {
             {"id": "c", "tool": "get"},
             {"id": "a", "tool": "get"},
         ]);
-        let Plan::Calls(planned) = menu()
-            .plan(&Action::new("batch", json!({ "calls": calls })))
-            .unwrap()
+        let Plan::Calls(planned) =
+            planned(&menu(), &Action::new("batch", json!({ "calls": calls }))).unwrap()
         else {
             panic!("calls");
         };
@@ -566,7 +630,12 @@ mod tests {
     fn what_is_not_offered_can_still_be_called() {
         let tools = vec![tool("get", Access::Read), tool("other", Access::Read)];
         let menu = Menu::new(tools, Some(&["get".to_owned()]), true);
-        let names: Vec<&str> = menu.specs.iter().map(|spec| spec.name.as_str()).collect();
+        let names: Vec<&str> = menu
+            .start
+            .specs
+            .iter()
+            .map(|spec| spec.name.as_str())
+            .collect();
         assert_eq!(
             names,
             [
@@ -580,10 +649,30 @@ mod tests {
             ]
         );
         let call = Action::new("call", json!({"tool": "other", "arguments": {}}));
-        assert!(matches!(menu.plan(&call).unwrap(), Plan::Calls(_)));
+        assert!(matches!(planned(&menu, &call).unwrap(), Plan::Calls(_)));
         assert!(
-            menu.plan(&Action::new("other", json!({}))).is_err(),
+            planned(&menu, &Action::new("other", json!({}))).is_err(),
             "not an action"
         );
+    }
+
+    #[test]
+    fn what_searches_find_is_offered_up_to_a_bound_the_latest_kept() {
+        let names: Vec<String> = (0..50).map(|n| format!("t{n}")).collect();
+        let tools: Vec<Arc<Tool>> = names.iter().map(|n| tool(n, Access::Read)).collect();
+        let menu = Menu::new(tools.clone(), Some(&names[..1]), true);
+        let first = menu.extended(&menu.start, &tools[..3]);
+        assert_eq!(first.found, ["t1", "t2"], "t0 is offered anyway");
+        let specs: Vec<&str> = first.specs.iter().map(|spec| spec.name.as_str()).collect();
+        assert_eq!(specs[..4], ["t0", "t1", "t2", "batch"]);
+        let action = Action::new("t2", json!({}));
+        assert!(planned(&menu, &action).is_err(), "not before the search");
+        assert!(matches!(menu.plan(&first, &action), Ok(Plan::Calls(_))));
+        let second = menu.extended(&first, tools[5..34].iter().chain([&tools[1]]));
+        assert_eq!(second.found.len(), MOST_FOUND);
+        assert_eq!(second.found[0], "t5", "t2 was the oldest");
+        assert_eq!(second.found[MOST_FOUND - 1], "t1", "found again");
+        assert_eq!(second.name_of(&tools[5]), Some("t5"));
+        assert_eq!(second.name_of(&tools[2]), None);
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::plan::Offer;
 use crate::env::SiteState;
 use crate::env::tools::{Reply, Tool};
 use crate::types::{Action, Digest};
@@ -13,6 +14,8 @@ use crate::types::{Action, Digest};
 #[derive(Debug, Clone, Default)]
 pub(super) struct State {
     pub(super) turns: Vec<Arc<Turn>>,
+    /// What can be done, once a search for tools added to it.
+    pub(super) offer: Option<Arc<Offer>>,
     /// The writes that were sent on the way here, in their order.
     pub(super) writes: Vec<Arc<Write>>,
     /// Cookies and tokens by source, where a session has any.
@@ -205,7 +208,10 @@ impl State {
             Some(End::Answered(answer)) => json!(["answered", answer]),
             Some(End::GaveUp(reason)) => json!(["gave up", reason]),
         };
-        let whole = json!([world, known, self.epoch(volatile), end]);
+        let mut whole = vec![json!(world), json!(known), json!(self.epoch(volatile)), end];
+        // Which tools a bound left out depends on the order of the searches.
+        whole.extend(self.offer.as_ref().map(|offer| json!(offer.found)));
+        let whole = Value::Array(whole);
         Digest::of(whole.to_string())
     }
 

@@ -56,7 +56,7 @@ pub struct ToolWorldConfig {
     /// Where tools come from.
     pub sources: Vec<ToolSource>,
     /// Tools that are left out of the choice of actions unless named here; all are offered without
-    /// it. The others can be called by `call` and in a `batch`.
+    /// it. The others can be called by `call` and in a `batch`, and by name once a search found them.
     pub offered: Option<Vec<String>>,
     /// Only tools of these names exist, where any are given.
     pub only: Vec<Glob>,
@@ -130,6 +130,8 @@ pub(super) struct Shared {
     pub(super) volatile: Volatile,
     /// Answers of this tree.
     pub(super) memo: Arc<MemoStore>,
+    /// What searches for tools gave, by their words: the same again, whatever an endpoint gives.
+    searches: Mutex<BTreeMap<String, Vec<ToolFound>>>,
     /// States that snapshots stand for, by number.
     states: Mutex<Vec<Arc<State>>>,
     /// The one server of all environments, where writes are undone by calls or stay.
@@ -158,6 +160,20 @@ impl Shared {
             .find(|tool| tool.name == name)
             .or_else(|| tools.iter().find(|tool| tool.original == name))
             .cloned()
+    }
+
+    /// What a search gave before.
+    pub(super) fn searched(&self, query: &str) -> Option<Vec<ToolFound>> {
+        let searches = self.searches.lock();
+        let searches = searches.unwrap_or_else(PoisonError::into_inner);
+        searches.get(query).cloned()
+    }
+
+    /// Keeps what a search gave, and gives what was kept first.
+    pub(super) fn keep_search(&self, query: &str, found: Vec<ToolFound>) -> Vec<ToolFound> {
+        let searches = self.searches.lock();
+        let mut searches = searches.unwrap_or_else(PoisonError::into_inner);
+        searches.entry(query.to_owned()).or_insert(found).clone()
     }
 
     pub(super) fn keep(&self, state: State) -> u64 {
@@ -216,6 +232,7 @@ impl ToolWorld {
                 menu,
                 volatile,
                 memo: Arc::default(),
+                searches: Mutex::default(),
                 states: Mutex::default(),
                 server: Arc::default(),
                 config,

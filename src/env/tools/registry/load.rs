@@ -323,8 +323,8 @@ impl Values {
         self.site.as_ref().ok_or_else(|| {
             unusable(
                 source,
-                "is on a task's site (`site:`), and here is none: run a task that has one, or give \
-                 the URL of its document"
+                "is on a task's site (`site:`), and here is none: run a task that has one, or name it: \
+                 `--site demo` for the demo shop, `--site http://HOST:PORT` for a server that runs"
                     .to_owned(),
             )
         })
