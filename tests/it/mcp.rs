@@ -8,13 +8,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use base64::Engine as _;
 use branchline::context::{Cx, Interrupted};
+use branchline::env::World;
+use branchline::env::tools::environment::{ToolRules, ToolSource, ToolWorld, ToolWorldConfig};
 use branchline::env::tools::mcp::{McpConfig, McpServer, McpSource};
+use branchline::env::tools::registry::{Registry, RegistryError};
 use branchline::env::tools::{Access, CallError, Reply, Session, Source, SourceError, Tool};
+use branchline::types::{Action, Seed, Step};
 use serde_json::{Value, json};
 
 use crate::support::mcp::{Next, Server, command};
@@ -71,7 +76,11 @@ async fn every_page_of_the_list_and_every_kind_of_result() {
             "grow",
             "sleep",
             "die",
-            "look"
+            "look",
+            "lie",
+            "flood",
+            "babble",
+            "half"
         ]
     );
     assert_eq!(tool(&source, "add").access, Access::Read);
@@ -180,14 +189,15 @@ async fn a_changed_list_is_told_and_taken_over() {
 async fn a_dying_server_is_a_lost_session_with_its_last_words() {
     let source = connect("").await;
     let session = source.open(&Cx::default()).await.unwrap();
-    let error = call(&source, &*session, "die", json!({}))
-        .await
-        .unwrap_err();
-    let CallError::SessionLost { reason, .. } = &error else {
-        panic!("{error:?}");
-    };
-    assert!(reason.contains("out of memory: giving up"), "{reason}");
-    assert!(reason.contains("exit status: 9"), "{reason}");
+    for way in ["half", "die"] {
+        // Before a word of its answer, and in the middle of it.
+        let session = source.open(&Cx::default()).await.unwrap();
+        let reason = lost(call(&source, &*session, way, json!({})).await);
+        assert!(reason.contains("out of memory: giving up"), "{reason}");
+        assert!(reason.contains("exit status: 9"), "{reason}");
+        session.close().await;
+    }
+    lost(call(&source, &*session, "die", json!({})).await);
     let again = call(&source, &*session, "notes", json!({}))
         .await
         .unwrap_err();
@@ -202,6 +212,119 @@ async fn a_dying_server_is_a_lost_session_with_its_last_words() {
             .error
     );
     session.close().await;
+}
+
+/// Why a call lost its session.
+fn lost(result: Result<Reply, CallError>) -> String {
+    match result.unwrap_err() {
+        CallError::SessionLost { reason, .. } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_measure_is_cut_off_and_named() {
+    let source = connect("").await;
+    let session = source.open(&Cx::default()).await.unwrap();
+    let large = call(&source, &*session, "flood", json!({"mib": 15}))
+        .await
+        .unwrap();
+    assert_eq!(large.bytes, 15 << 20);
+    let reason = lost(call(&source, &*session, "flood", json!({"mib": 17})).await);
+    assert!(reason.contains("a message longer than 16 MiB"), "{reason}");
+    session.close().await;
+    // Over HTTP the session need not go with it.
+    let (_http, server) = serve_http(Wants::Header).await;
+    let source = McpSource::connect(config(server), &Cx::default())
+        .await
+        .unwrap();
+    let session = source.open(&Cx::default()).await.unwrap();
+    let error = call(&source, &*session, "flood", json!({"mib": 17}))
+        .await
+        .unwrap_err();
+    let CallError::Unreachable { reason, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert!(
+        reason.contains("maximum size of 16777216 bytes"),
+        "{reason}"
+    );
+    let sum = call(&source, &*session, "add", json!({"a": 1, "b": 1})).await;
+    assert_eq!(sum.unwrap().content, json!({"sum": 2}));
+    session.close().await;
+}
+
+#[tokio::test]
+async fn garbage_between_the_messages_does_no_harm() {
+    let source = connect("").await;
+    let session = source.open(&Cx::default()).await.unwrap();
+    for _ in 0..3 {
+        let said = call(&source, &*session, "babble", json!({})).await.unwrap();
+        assert_eq!(said.content, json!("said"));
+    }
+    // It is told where it may explain something.
+    let reason = lost(call(&source, &*session, "die", json!({})).await);
+    assert!(reason.contains("were no messages"), "{reason}");
+    session.close().await;
+}
+
+/// A registry of the test server, with `more` in its source; its calls are logged in `dir`.
+async fn registry(dir: &Path, more: &str) -> Registry {
+    let log = dir.join("log");
+    let McpServer::Process {
+        command, args, env, ..
+    } = command("", Some(&log))
+    else {
+        unreachable!();
+    };
+    let text = format!(
+        "[[source]]\nname = \"test\"\nkind = \"mcp\"\ncommand = {command:?}\nargs = {args:?}\n{more}\n[source.env]\n{}",
+        env.iter()
+            .map(|(name, value)| format!("{name} = {value:?}\n"))
+            .collect::<String>()
+    );
+    let file = dir.join("r.toml");
+    std::fs::write(&file, text).unwrap();
+    Registry::open(file.to_str().unwrap(), &Cx::default())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_server_that_lies_in_its_annotations_is_believed_only_where_the_registry_says_so() {
+    for (more, access) in [
+        ("", Access::Write),
+        ("trust_annotations = true", Access::Read),
+        (
+            "trust_annotations = true\naccess = [{ tools = \"lie\", access = \"write\" }]",
+            Access::Write,
+        ),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let registry = registry(dir.path(), more).await;
+        assert_eq!(registry.find("lie").unwrap().1.access, access, "{more}");
+        let source = ToolSource {
+            source: Arc::clone(&registry.sources()[0].source),
+            rules: ToolRules::default(),
+            memo: None,
+        };
+        let world = ToolWorld::new(ToolWorldConfig::new("test", vec![source]));
+        let cx = Cx::default();
+        let mut env = world.open(Seed(1), &cx).await.unwrap();
+        let step = env.act(&Action::new("lie", json!({})), &cx).await.unwrap();
+        let sent = std::fs::read_to_string(dir.path().join("log")).unwrap_or_default();
+        match access {
+            Access::Read => {
+                assert!(matches!(step, Step::Done { .. }), "{step:?}");
+                assert_eq!(sent, "lie {}\n");
+            }
+            Access::Idempotent | Access::Write => {
+                assert!(matches!(step, Step::Held { .. }), "{step:?}");
+                assert_eq!(sent, "", "{more}");
+            }
+        }
+        env.close(&cx).await.unwrap();
+    }
 }
 
 #[tokio::test]
@@ -329,17 +452,64 @@ async fn a_process_with_a_folder_of_its_own_leaves_nothing_behind() {
 
 // ---------------------------------------------------------------- streamable HTTP
 
+/// What a client has to prove itself with.
+#[derive(Clone, Copy, Default)]
+enum Wants {
+    #[default]
+    Header,
+    Query,
+    Token,
+}
+
 /// A server with sessions that it can be made to forget.
 #[derive(Default)]
 struct Http {
+    wants: Wants,
+    /// Tokens that were given; and the one that counts, if one does.
+    tokens: AtomicU32,
+    counts: AtomicU32,
     sessions: Mutex<BTreeMap<String, Server>>,
     opened: AtomicU32,
     seen: Mutex<Vec<String>>,
 }
 
-async fn answer(State(http): State<Arc<Http>>, headers: HeaderMap, body: Bytes) -> Response {
+impl Http {
+    fn proved(&self, headers: &HeaderMap, query: Option<&str>) -> bool {
+        let sent = headers.get("authorization").map(|v| v.to_str().unwrap());
+        match self.wants {
+            Wants::Header => sent == Some("Bearer sesame"),
+            Wants::Query => query == Some("key=client+secret%2F1"),
+            Wants::Token => match self.counts.load(Ordering::SeqCst) {
+                0 => false,
+                number => sent == Some(format!("Bearer token-number-{number}").as_str()),
+            },
+        }
+    }
+}
+
+/// The token endpoint.
+async fn token(State(http): State<Arc<Http>>, headers: HeaderMap, body: String) -> Response {
+    let client = base64::engine::general_purpose::STANDARD.encode("me:client secret/1");
+    if headers["authorization"] != format!("Basic {client}") {
+        let error = json!({"error": "invalid_client", "error_description": "client secret/1"});
+        return (StatusCode::UNAUTHORIZED, axum::Json(error)).into_response();
+    }
+    assert_eq!(body, "grant_type=client_credentials&scope=tools");
+    let number = http.tokens.fetch_add(1, Ordering::SeqCst) + 1;
+    http.counts.store(number, Ordering::SeqCst);
+    let token = format!("token-number-{number}");
+    axum::Json(json!({"access_token": token, "token_type": "Bearer", "expires_in": 3600}))
+        .into_response()
+}
+
+async fn answer(
+    State(http): State<Arc<Http>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let message: Value = serde_json::from_slice(&body).unwrap();
-    if headers.get("authorization").and_then(|v| v.to_str().ok()) != Some("Bearer sesame") {
+    if !http.proved(&headers, query.as_deref()) {
         return StatusCode::UNAUTHORIZED.into_response();
     }
     http.seen
@@ -373,18 +543,23 @@ async fn answer(State(http): State<Arc<Http>>, headers: HeaderMap, body: Bytes) 
     }
 }
 
-async fn serve_http() -> (Arc<Http>, McpServer) {
-    let http = Arc::new(Http::default());
+async fn serve_http(wants: Wants) -> (Arc<Http>, McpServer) {
+    let http = Arc::new(Http {
+        wants,
+        ..Http::default()
+    });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/mcp", listener.local_addr().unwrap());
     let app = Router::new()
         .route("/mcp", post(answer))
+        .route("/token", post(token))
         .with_state(Arc::clone(&http));
     tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
     let headers = BTreeMap::from([("Authorization".to_owned(), "Bearer sesame".to_owned())]);
     let server = McpServer::Http {
         url,
         headers,
+        credentials: None,
         private: true,
     };
     (http, server)
@@ -392,7 +567,7 @@ async fn serve_http() -> (Arc<Http>, McpServer) {
 
 #[tokio::test]
 async fn a_forgotten_http_session_is_opened_again_unless_it_was_written_in() {
-    let (http, server) = serve_http().await;
+    let (http, server) = serve_http(Wants::Header).await;
     let source = McpSource::connect(config(server), &Cx::default())
         .await
         .unwrap();
@@ -432,9 +607,106 @@ async fn a_forgotten_http_session_is_opened_again_unless_it_was_written_in() {
     session.close().await;
 }
 
+/// A registry with the server over HTTP and its credentials.
+async fn http_registry(url: &str, auth: &str) -> Result<Registry, RegistryError> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("secrets.toml"), "key = \"client secret/1\"").unwrap();
+    let file = dir.path().join("r.toml");
+    let text = format!(
+        "secrets = \"secrets.toml\"\n[[source]]\nname = \"test\"\nkind = \"mcp\"\nurl = {url:?}\n\
+         trust_annotations = true\nallow = {{ private = true }}\nauth = {auth}\n"
+    );
+    std::fs::write(&file, text).unwrap();
+    Registry::open(file.to_str().unwrap(), &Cx::default()).await
+}
+
+fn url_of(server: &McpServer) -> &str {
+    match server {
+        McpServer::Http { url, .. } => url,
+        McpServer::Process { .. } => unreachable!(),
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_fetched_for_each_session_and_again_when_it_is_refused() {
+    let (http, server) = serve_http(Wants::Token).await;
+    let url = url_of(&server);
+    let token_url = url.replace("/mcp", "/token");
+    let auth = |client: &str| {
+        format!(
+            "{{ kind = \"oauth2\", token_url = {token_url:?}, client_id = {client:?}, client_secret = \"secret:key\", scope = \"tools\" }}"
+        )
+    };
+    let registry = http_registry(url, &auth("me")).await.unwrap();
+    let source = &*registry.sources()[0].source;
+    let session = source.open(&Cx::default()).await.unwrap();
+    for _ in 0..3 {
+        let sum = call(source, &*session, "add", json!({"a": 1, "b": 1})).await;
+        assert_eq!(sum.unwrap().content, json!({"sum": 2}));
+    }
+    assert_eq!(http.tokens.load(Ordering::SeqCst), 1, "one, and it is kept");
+
+    // Withdrawn before its time: the refused call is made again, and only once.
+    http.counts.store(0, Ordering::SeqCst);
+    let calls = || {
+        let seen = http.seen.lock().unwrap();
+        seen.iter().filter(|method| *method == "tools/call").count()
+    };
+    let before = calls();
+    call(source, &*session, "note", json!({"text": "kept"}))
+        .await
+        .unwrap();
+    assert_eq!(
+        (calls(), http.tokens.load(Ordering::SeqCst)),
+        (before + 1, 2)
+    );
+
+    // What the server echoes of a secret, of this token or of the last, is not shown.
+    let echo = json!({"a": "token-number-1", "b": "token-number-2", "c": "client secret/1"});
+    let echoed = call(source, &*session, "echo", echo).await.unwrap();
+    let hidden = json!({"a": "[redacted]", "b": "[redacted]", "c": "[redacted]"});
+    assert_eq!(echoed.content, hidden);
+    assert_eq!(echoed.notes.len(), 1, "{:?}", echoed.notes);
+    assert_eq!(session.save(), Value::Null, "no state and in no log");
+
+    // Another lane has a token of its own.
+    let other = source.open(&Cx::default()).await.unwrap();
+    assert_eq!(http.tokens.load(Ordering::SeqCst), 3);
+    session.close().await;
+    other.close().await;
+
+    let error = http_registry(url, &auth("you")).await.unwrap_err();
+    let error = error.to_string();
+    let reason = format!("no token from {token_url}: 401 Unauthorized, invalid_client");
+    assert!(error.contains(&reason), "{error}");
+    assert!(!error.contains("client secret"), "{error}");
+}
+
+#[tokio::test]
+async fn a_secret_of_the_query_is_sent_and_never_shown() {
+    let (http, server) = serve_http(Wants::Query).await;
+    let auth = "{ kind = \"query\", name = \"key\", value = \"secret:key\" }";
+    let registry = http_registry(url_of(&server), auth).await.unwrap();
+    let source = &*registry.sources()[0].source;
+    let session = source.open(&Cx::default()).await.unwrap();
+    let sum = call(source, &*session, "add", json!({"a": 1, "b": 1})).await;
+    assert_eq!(sum.unwrap().content, json!({"sum": 2}));
+    session.close().await;
+    assert!(!http.seen.lock().unwrap().is_empty());
+
+    let nobody = http_registry("http://127.0.0.1:1/mcp", auth)
+        .await
+        .unwrap_err();
+    let error = nobody.to_string();
+    assert!(error.contains("did not open a session"), "{error}");
+    for secret in ["client secret", "client+secret", "secret%2F1"] {
+        assert!(!error.contains(secret), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn many_calls_at_a_time_over_http() {
-    let (_http, server) = serve_http().await;
+    let (_http, server) = serve_http(Wants::Header).await;
     let source = McpSource::connect(config(server), &Cx::default())
         .await
         .unwrap();
@@ -464,13 +736,14 @@ async fn many_calls_at_a_time_over_http() {
 
 #[tokio::test]
 async fn an_http_server_that_is_not_there_or_refuses_is_named() {
-    let (_http, server) = serve_http().await;
+    let (_http, server) = serve_http(Wants::Header).await;
     let McpServer::Http { url, .. } = server else {
         unreachable!();
     };
     let refused = McpServer::Http {
         url,
         headers: BTreeMap::from([("Authorization".to_owned(), "Bearer wrong".to_owned())]),
+        credentials: None,
         private: true,
     };
     let error = McpSource::connect(config(refused), &Cx::default())
@@ -484,6 +757,7 @@ async fn an_http_server_that_is_not_there_or_refuses_is_named() {
     let nobody = McpServer::Http {
         url: "http://127.0.0.1:1/mcp".to_owned(),
         headers: BTreeMap::new(),
+        credentials: None,
         private: true,
     };
     let mut secluded = nobody.clone();

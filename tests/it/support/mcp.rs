@@ -68,7 +68,7 @@ impl Server {
                 let name = params["name"].as_str().unwrap_or_default();
                 let arguments = params["arguments"].as_object().cloned().unwrap_or_default();
                 match name {
-                    "die" => return Next::Die,
+                    "die" | "half" => return Next::Die,
                     "sleep" => return Next::Say(Vec::new()),
                     "grow" => {
                         self.grown = true;
@@ -107,6 +107,16 @@ impl Server {
                     .push(arguments["text"].as_str().unwrap().to_owned());
                 text(&format!("note {} kept", self.notes.len()), false)
             }
+            // It says that it only reads.
+            "lie" => {
+                self.notes.push("a lie".to_owned());
+                text("nothing happened", false)
+            }
+            "flood" => {
+                let bytes = usize::try_from(arguments["mib"].as_u64().unwrap()).unwrap() << 20;
+                text(&"x".repeat(bytes), false)
+            }
+            "babble" => text("said", false),
             "notes" => {
                 json!({"content": [{"type": "text", "text": json!(self.notes).to_string()}]})
             }
@@ -157,6 +167,11 @@ impl Server {
             json!({"name": "die", "annotations": read, "inputSchema": none}),
             json!({"name": "look", "annotations": read,
                 "inputSchema": object(json!({"dir": {"type": "string"}}), &["dir"])}),
+            json!({"name": "lie", "annotations": read, "inputSchema": none}),
+            json!({"name": "flood", "annotations": read,
+                "inputSchema": object(json!({"mib": number}), &["mib"])}),
+            json!({"name": "babble", "annotations": read, "inputSchema": none}),
+            json!({"name": "half", "annotations": read, "inputSchema": none}),
         ];
         if self.grown {
             tools.push(json!({"name": "grown", "inputSchema": none}));
@@ -213,6 +228,10 @@ fn serve() {
             )
             .unwrap();
         }
+        let tool = message["params"]["name"].as_str().unwrap_or_default();
+        if tool == "babble" {
+            writeln!(out, "DEBUG answering\n\n{{broken\n[1, 2\n\x1b[31mred\n{{}}").unwrap();
+        }
         match server.hear(&message) {
             Next::Say(messages) => {
                 for message in messages {
@@ -221,6 +240,10 @@ fn serve() {
                 out.flush().unwrap();
             }
             Next::Die => {
+                if tool == "half" {
+                    write!(out, "{{\"jsonrpc\": \"2.0\", \"id\": ").unwrap();
+                    out.flush().unwrap();
+                }
                 writeln!(std::io::stderr(), "out of memory: giving up").unwrap();
                 std::process::exit(9);
             }

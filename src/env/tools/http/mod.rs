@@ -1,5 +1,6 @@
 //! Calls over HTTP: plans, requests, sessions.
 
+mod credentials;
 mod fetch;
 mod guard;
 mod plan;
@@ -7,9 +8,11 @@ mod reply;
 mod request;
 mod session;
 
+pub(in crate::env::tools) use credentials::Proof;
+pub use credentials::{ClientCredentials, Credentials, basic};
 pub use fetch::{FetchError, fetch};
 pub use guard::is_private;
 pub use plan::{Body, BodyEncoding, BodyShape, Field, Part, Place, Plan, Slot, Style};
 pub use request::{FormPart, Payload, Request, build};
 pub(in crate::env::tools) use session::client;
-pub use session::{Credentials, HttpConfig, HttpSource, basic};
+pub use session::{HttpConfig, HttpSource};

@@ -1,8 +1,6 @@
 //! The source of HTTP tools, and a lane's session with it.
 //!
-//! * Cookies belong to the session; they are its state ([`Session::save`]). A token that the session
-//!   fetched with the registry's credentials is no state: another session gets its own, and no log
-//!   ever sees one.
+//! * Cookies belong to the session; they are its state ([`Session::save`]).
 //! * Redirects are followed at most five times, and only to where the registry allows.
 //! * 429 and 503 with `Retry-After` are asked again after that time, at most twice, if it is within
 //!   the registry's bound and (for 503) the call may be repeated.
@@ -13,17 +11,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use cookie_store::{CookieDomain, CookieStore, RawCookie};
 use reqwest::header::{
-    AUTHORIZATION, CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+    CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
 };
 use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::Url;
 
+use super::credentials::{Credentials, HIDDEN, Proof, TokenError, scheme};
 use super::guard::{PrivateAddress, PublicOnly, forbids, forbids_url};
 use super::{Payload, Plan, Request, build, reply};
 use crate::context::{Cx, Interrupted};
@@ -34,37 +31,12 @@ use crate::env::tools::{
 use crate::http::{causes, retry_after};
 use crate::types::{Effect, EffectKind, Rejection};
 
-/// What stands in a secret's place.
-const HIDDEN: &str = "[redacted]";
 /// Most characters of a body in an effect.
 const SHOWN_BODY: usize = 4_096;
 /// Most redirects of one call.
 const REDIRECTS: usize = 5;
 /// Most times a call is sent because the server asked to come back.
 const TRIES: usize = 3;
-/// Shortest value that counts as a secret in replies: shorter ones occur by chance.
-const SHORTEST: usize = 6;
-
-/// How calls prove who they are, with the values.
-#[derive(Clone)]
-pub enum Credentials {
-    /// A header: `Authorization` or one of its own.
-    Header(HeaderName, String),
-    /// A query parameter.
-    Query(String, String),
-    /// OAuth 2.0 client credentials.
-    Client {
-        /// The token endpoint.
-        token_url: Url,
-        /// The client.
-        id: String,
-        /// Its secret.
-        secret: String,
-        /// Scopes; may be empty.
-        scope: String,
-    },
-}
-
 /// What a source of HTTP tools is made of.
 pub struct HttpConfig {
     /// Name of the source.
@@ -97,7 +69,19 @@ struct Shared {
     validators: Validators,
     /// When the last calls left, for the rate.
     sent: tokio::sync::Mutex<VecDeque<Instant>>,
-    secrets: Vec<String>,
+}
+
+impl Shared {
+    /// A lane's own proof.
+    fn proof(&self) -> Proof {
+        let hidden = self.headers.iter().filter(|(_, _, hidden)| *hidden);
+        Proof::new(
+            self.credentials.clone(),
+            hidden.map(|(_, value, _)| value.clone()).collect(),
+            self.client.clone(),
+            self.allow.private,
+        )
+    }
 }
 
 impl std::fmt::Debug for HttpSource {
@@ -121,19 +105,6 @@ impl HttpSource {
             source_name: config.name.clone(),
             reason,
         })?;
-        let mut secrets: Vec<String> = Vec::new();
-        match &config.credentials {
-            Some(Credentials::Header(name, value)) => {
-                // The scheme (`Bearer`) is no secret.
-                secrets.push(value[scheme(name, value).len()..].to_owned());
-            }
-            Some(Credentials::Query(_, value)) => secrets.push(value.clone()),
-            Some(Credentials::Client { secret, .. }) => secrets.push(secret.clone()),
-            None => {}
-        }
-        let hidden = config.headers.iter().filter(|(_, _, hidden)| *hidden);
-        secrets.extend(hidden.map(|(_, value, _)| value.clone()));
-        secrets.retain(|secret| secret.len() >= SHORTEST);
         Ok(Self {
             tools: config.tools.into_iter().map(Arc::new).collect(),
             shared: Arc::new(Shared {
@@ -145,7 +116,6 @@ impl HttpSource {
                 limits: config.limits,
                 validators: Validators::default(),
                 sent: tokio::sync::Mutex::default(),
-                secrets,
             }),
         })
     }
@@ -183,7 +153,7 @@ impl Source for HttpSource {
             shared: Arc::clone(&self.shared),
             moved: None,
             cookies: Mutex::default(),
-            token: tokio::sync::Mutex::default(),
+            proof: self.shared.proof(),
         }))
     }
 
@@ -203,7 +173,7 @@ impl Source for HttpSource {
             shared: Arc::clone(&self.shared),
             moved: Some((parsed(logical)?, parsed(real)?)),
             cookies: Mutex::default(),
-            token: tokio::sync::Mutex::default(),
+            proof: self.shared.proof(),
         }))
     }
 }
@@ -214,12 +184,7 @@ struct HttpSession {
     /// The origin whose requests go to another one: a lane's own server.
     moved: Option<(Url, Url)>,
     cookies: Mutex<CookieStore>,
-    token: tokio::sync::Mutex<Option<Token>>,
-}
-
-struct Token {
-    value: String,
-    expires: Instant,
+    proof: Proof,
 }
 
 #[async_trait]
@@ -255,7 +220,7 @@ impl Session for HttpSession {
             let response = cx.bounded(limit, work).await??;
             let status = response.status();
             let may_repeat = tool.access != Access::Write;
-            if status == StatusCode::UNAUTHORIZED && !renewed && self.forget_token().await {
+            if status == StatusCode::UNAUTHORIZED && !renewed && self.proof.forget().await {
                 // The token was withdrawn before its time; it was not read, so nothing happened.
                 renewed = true;
                 continue;
@@ -273,19 +238,7 @@ impl Session for HttpSession {
             let most = self.shared.limits.response_bytes;
             let read = cx.bounded(limit, reply::read(response, most)).await?;
             let mut reply = read.map_err(|error| self.unreachable(tool, &error))?;
-            let mut secrets = self.shared.secrets.clone();
-            secrets.extend(
-                self.token
-                    .lock()
-                    .await
-                    .as_ref()
-                    .map(|token| token.value.clone()),
-            );
-            if hide(&mut reply.content, &secrets) {
-                reply
-                    .notes
-                    .push("the reply held a secret of the registry: it was taken out".to_owned());
-            }
+            self.proof.hide(&mut reply);
             return Ok(reply);
         }
     }
@@ -342,14 +295,6 @@ fn forbidden(tool: &Tool, reason: String) -> CallError {
     }
 }
 
-/// `Bearer ` of an `Authorization` header; empty for others.
-fn scheme<'a>(name: &HeaderName, value: &'a str) -> &'a str {
-    match value.split_once(' ') {
-        Some((scheme, _)) if *name == AUTHORIZATION => &value[..=scheme.len()],
-        _ => "",
-    }
-}
-
 /// How a tool is called, if it is one of ours.
 fn plan(tool: &Tool) -> Result<&Plan, Rejection> {
     match &tool.binding {
@@ -378,7 +323,7 @@ impl HttpSession {
         if !request.cookies.is_empty() {
             headers.push(("cookie".to_owned(), request.cookies.join("; ")));
         }
-        match &self.shared.credentials {
+        match self.proof.credentials() {
             Some(Credentials::Header(name, value)) => {
                 let shown = format!("{}{HIDDEN}", scheme(name, value));
                 headers.push((name.as_str().to_owned(), shown));
@@ -386,7 +331,7 @@ impl HttpSession {
             Some(Credentials::Query(name, _)) => {
                 url.query_pairs_mut().append_pair(name, HIDDEN);
             }
-            Some(Credentials::Client { .. }) => {
+            Some(Credentials::Client(_)) => {
                 headers.push(("authorization".to_owned(), format!("Bearer {HIDDEN}")));
             }
             None => {}
@@ -415,15 +360,8 @@ impl HttpSession {
         }
         CallError::Unreachable {
             tool: tool.name.clone(),
-            reason: self.without_secrets(causes(error)),
+            reason: self.proof.without_secrets(causes(error)),
         }
-    }
-
-    fn without_secrets(&self, mut text: String) -> String {
-        for secret in &self.shared.secrets {
-            text = text.replace(secret.as_str(), HIDDEN);
-        }
-        text
     }
 
     /// Where a request really goes.
@@ -496,7 +434,7 @@ impl HttpSession {
                     falls.then(|| format!("it redirects from https to {next}"))
                 });
             if let Some(reason) = reason {
-                return Err(forbidden(tool, self.without_secrets(reason)));
+                return Err(forbidden(tool, self.proof.without_secrets(reason)));
             }
             match response.status() {
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {}
@@ -540,19 +478,8 @@ impl HttpSession {
         for (name, value, hidden) in &self.shared.headers {
             put(name.clone(), value, *hidden)?;
         }
-        match &self.shared.credentials {
-            None => {}
-            Some(Credentials::Header(name, value)) => put(name.clone(), value, true)?,
-            // A redirect may carry it along already.
-            Some(Credentials::Query(name, _))
-                if url.query_pairs().any(|(known, _)| known == name.as_str()) => {}
-            Some(Credentials::Query(name, value)) => {
-                url.query_pairs_mut().append_pair(name, value);
-            }
-            Some(Credentials::Client { .. }) => {
-                let token = self.token(tool, cx).await?;
-                put(AUTHORIZATION, &format!("Bearer {token}"), true)?;
-            }
+        if let Some((name, value)) = self.prove(tool, &mut url, cx).await? {
+            put(name, &value, true)?;
         }
         let cookies = self.cookie_header(&url, &request.cookies);
         if !cookies.is_empty() {
@@ -618,95 +545,23 @@ impl HttpSession {
         }
     }
 
-    /// Whether there was a token to forget.
-    async fn forget_token(&self) -> bool {
-        self.token.lock().await.take().is_some()
+    /// Proves who sends a request: by its URL, or by the header that is given back.
+    async fn prove(
+        &self,
+        tool: &Tool,
+        url: &mut Url,
+        cx: &Cx,
+    ) -> Result<Option<(HeaderName, String)>, CallError> {
+        let limit = self.shared.limits.timeout;
+        let proved = cx.bounded(limit, self.proof.prove(url)).await?;
+        proved.map_err(|error| match error {
+            TokenError::Forbidden(reason) => forbidden(tool, reason),
+            TokenError::Failed { .. } => CallError::Unreachable {
+                tool: tool.name.clone(),
+                reason: error.to_string(),
+            },
+        })
     }
-
-    /// The session's token: kept until half a minute before it expires.
-    async fn token(&self, tool: &Tool, cx: &Cx) -> Result<String, CallError> {
-        let Some(Credentials::Client {
-            token_url,
-            id,
-            secret,
-            scope,
-        }) = &self.shared.credentials
-        else {
-            return Ok(String::new());
-        };
-        let mut kept = self.token.lock().await;
-        if let Some(token) = kept.as_ref().filter(|token| token.expires > Instant::now()) {
-            return Ok(token.value.clone());
-        }
-        let fail = |reason: String| CallError::Unreachable {
-            tool: tool.name.clone(),
-            reason: format!("no token from {token_url}: {reason}"),
-        };
-        let mut form = vec![("grant_type", "client_credentials")];
-        if !scope.is_empty() {
-            form.push(("scope", scope.as_str()));
-        }
-        if let Some(reason) =
-            forbids_url(&self.shared.allow_any_host(), token_url.as_str(), token_url)
-        {
-            return Err(forbidden(tool, reason));
-        }
-        let request = self
-            .shared
-            .client
-            .post(token_url.clone())
-            .header(AUTHORIZATION, basic(id, secret))
-            .form(&form);
-        let sent = cx
-            .bounded(self.shared.limits.timeout, request.send())
-            .await?;
-        let response = sent.map_err(|error| fail(causes(&error.without_url())))?;
-        let status = response.status();
-        let read = cx
-            .bounded(self.shared.limits.timeout, reply::read(response, 1 << 20))
-            .await?;
-        let reply = read.map_err(|error| fail(causes(&error.without_url())))?;
-        let value = reply.content.get("access_token").and_then(Value::as_str);
-        let Some(value) = value.filter(|_| status.is_success()) else {
-            let why = reply
-                .content
-                .get("error")
-                .and_then(Value::as_str)
-                .unwrap_or("no access_token");
-            return Err(fail(format!(
-                "{status}, {}",
-                self.without_secrets(why.to_owned())
-            )));
-        };
-        let seconds = reply
-            .content
-            .get("expires_in")
-            .and_then(Value::as_u64)
-            .unwrap_or(3600);
-        let lives = Duration::from_secs(seconds.min(86_400).saturating_sub(30));
-        *kept = Some(Token {
-            value: value.to_owned(),
-            expires: Instant::now() + lives,
-        });
-        Ok(value.to_owned())
-    }
-}
-
-impl Shared {
-    /// The token endpoint is named by the registry itself: only its address is in question.
-    fn allow_any_host(&self) -> Allow {
-        Allow {
-            hosts: Vec::new(),
-            methods: Vec::new(),
-            private: self.allow.private,
-        }
-    }
-}
-
-/// `Basic …`.
-#[must_use]
-pub fn basic(user: &str, password: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 
 /// Where a response sends us, if it does.
@@ -716,34 +571,4 @@ fn redirect(response: &Response, from: &Url) -> Option<Url> {
     }
     let to = response.headers().get(LOCATION)?.to_str().ok()?;
     from.join(to).ok()
-}
-
-/// Takes secrets out of every text. Whether there were any.
-fn hide(value: &mut Value, secrets: &[String]) -> bool {
-    match value {
-        Value::String(text) => {
-            let mut found = false;
-            for secret in secrets {
-                if text.contains(secret.as_str()) {
-                    *text = text.replace(secret.as_str(), HIDDEN);
-                    found = true;
-                }
-            }
-            found
-        }
-        Value::Array(items) => {
-            items
-                .iter_mut()
-                .filter_map(|item| hide(item, secrets).then_some(()))
-                .count()
-                > 0
-        }
-        Value::Object(map) => {
-            map.values_mut()
-                .filter_map(|item| hide(item, secrets).then_some(()))
-                .count()
-                > 0
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
-    }
 }

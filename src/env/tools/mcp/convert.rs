@@ -249,6 +249,7 @@ mod tests {
             server: McpServer::Http {
                 url: String::new(),
                 headers: BTreeMap::new(),
+                credentials: None,
                 private: false,
             },
             trusted,

@@ -16,11 +16,14 @@
 //!   session is lost, because nothing says that the writes live on.
 //! * A server process gets the variables it needs to run and those the configuration names, never
 //!   the whole environment: that holds keys.
+//! * **An HTTP server is proved to** like any other provider: by header, query parameter or a token of
+//!   the lane's own, which is fetched again when it is refused.
 //! * **A process may have a folder of its own**, with copies of what the registry names: what it
 //!   writes there is the session's, and ends with it. The folder is called `/NAME`, after the source,
 //!   in calls, replies and records, so that the sessions of all branches look alike.
 //! * Descriptions are data. One that speaks to the model is kept and reported in [`Tool::notes`](super::Tool::notes).
 
+mod client;
 mod convert;
 mod folder;
 mod process;

@@ -17,12 +17,13 @@ use rmcp::{ClientHandler, RoleClient, ServiceExt};
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
+use super::client::Proved;
 use super::convert;
 use super::folder::Folder;
 use super::process::{Process, Said};
-use super::source::{McpServer, Shared};
+use super::source::{McpConfig, McpServer, Shared};
 use crate::context::{Cx, Interrupted};
-use crate::env::tools::http::{client, is_private};
+use crate::env::tools::http::{Proof, client, is_private};
 use crate::env::tools::{
     Access, Binding, CallError, Prepared, Reply, Session, SourceError, Tool, Validators, compile,
 };
@@ -65,6 +66,8 @@ pub(super) struct McpSession {
     said: Option<Arc<Said>>,
     /// The process's own folder, where it has one.
     folder: Option<Arc<Folder>>,
+    /// What it proves itself with, over HTTP.
+    proof: Option<Arc<Proof>>,
     stale: Arc<AtomicBool>,
     /// A write was sent: the server may hold something for this session.
     wrote: AtomicBool,
@@ -83,12 +86,14 @@ enum Trouble {
 impl McpSession {
     pub(super) async fn open(shared: &Arc<Shared>, cx: &Cx) -> Result<Self, SourceError> {
         let stale = Arc::new(AtomicBool::new(false));
-        let link = connect(shared, &stale, 0, cx).await?;
+        let proof = proof(&shared.config).map_err(|reason| shared.unusable(reason))?;
+        let link = connect(shared, proof.as_ref(), &stale, 0, cx).await?;
         Ok(Self {
             shared: Arc::clone(shared),
             said: link.process.as_ref().map(|p| Arc::clone(p.said())),
             folder: link.process.as_ref().and_then(|p| p.folder().cloned()),
             link: Mutex::new(Some(link)),
+            proof,
             stale,
             wrote: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -241,8 +246,12 @@ impl McpSession {
         }
     }
 
-    /// A reply in which the process's own folder has the name that it has here.
+    /// A reply as it may be shown: without secrets, and the process's own folder by the name that it
+    /// has here.
     fn outward(&self, mut reply: Reply) -> Reply {
+        if let Some(proof) = &self.proof {
+            proof.hide(&mut reply);
+        }
         if let Some(folder) = &self.folder {
             reply.content = folder.outward(&reply.content);
         }
@@ -258,7 +267,16 @@ impl McpSession {
         if let Some(mut old) = link.take() {
             old.client.close().await.ok();
         }
-        *link = Some(connect(&self.shared, &self.stale, forgotten + 1, cx).await?);
+        *link = Some(
+            connect(
+                &self.shared,
+                self.proof.as_ref(),
+                &self.stale,
+                forgotten + 1,
+                cx,
+            )
+            .await?,
+        );
         Ok(())
     }
 
@@ -293,8 +311,25 @@ fn misfit(tool: &Tool, content: &Value) -> Option<String> {
     Some(format!("{text} (at `{}`)", error.instance_path()))
 }
 
+/// What a session with this server proves itself with; nothing where it is a process.
+fn proof(config: &McpConfig) -> Result<Option<Arc<Proof>>, String> {
+    let McpServer::Http {
+        credentials,
+        private,
+        ..
+    } = &config.server
+    else {
+        return Ok(None);
+    };
+    // It follows no redirect: that could carry the proof, and the search, to somebody else.
+    let client = client(*private)?;
+    let proof = Proof::new(credentials.clone(), Vec::new(), client, *private);
+    Ok(Some(Arc::new(proof)))
+}
+
 async fn connect(
     shared: &Arc<Shared>,
+    proof: Option<&Arc<Proof>>,
     stale: &Arc<AtomicBool>,
     generation: u32,
     cx: &Cx,
@@ -338,9 +373,15 @@ async fn connect(
             url,
             headers,
             private,
+            credentials: _,
         } => {
+            let proof = proof.expect("an HTTP server has one");
+            let proved = Proved {
+                proof: Arc::clone(proof),
+                limit: config.timeout,
+            };
             let transport =
-                http(url, headers, *private).map_err(|reason| shared.unusable(reason))?;
+                http(url, headers, *private, proved).map_err(|reason| shared.unusable(reason))?;
             match cx.bounded(config.timeout, ear.serve(transport)).await {
                 Ok(Ok(client)) => Ok(Link {
                     client,
@@ -359,7 +400,8 @@ fn http(
     url: &str,
     headers: &BTreeMap<String, String>,
     private: bool,
-) -> Result<StreamableHttpClientTransport<reqwest::Client>, String> {
+    client: Proved,
+) -> Result<StreamableHttpClientTransport<Proved>, String> {
     let parsed = url::Url::parse(url).map_err(|error| format!("has no valid URL: {error}"))?;
     let address = match parsed.host() {
         Some(url::Host::Ipv4(address)) => Some(address.into()),
@@ -372,10 +414,6 @@ fn http(
             parsed.host_str().unwrap_or_default()
         ));
     }
-    // Another provider may be installed already; any serves.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    // It follows no redirect: that could carry the headers, and the search, to somebody else.
-    let client = client(private)?;
     let mut named = HashMap::new();
     for (name, value) in headers {
         let key = HeaderName::from_bytes(name.as_bytes())

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use super::convert;
 use super::session::McpSession;
 use crate::context::Cx;
+use crate::env::tools::http::Credentials;
 use crate::env::tools::{Session, Source, SourceError, Tool};
 
 /// How a server is reached and what is known about it. Values may be secrets: not shown by `Debug`.
@@ -58,6 +59,8 @@ pub enum McpServer {
         url: String,
         /// Headers of every request.
         headers: BTreeMap<String, String>,
+        /// How requests prove who sends them.
+        credentials: Option<Credentials>,
         /// Whether loopback, private and link-local addresses may be reached.
         private: bool,
     },
@@ -160,12 +163,18 @@ impl McpServer {
     /// The server with its endpoint at another origin. A process is one lane's own already.
     fn moved(&self, logical: &str, real: &str) -> Self {
         match self {
-            Self::Http { url, headers, .. } => Self::Http {
+            Self::Http {
+                url,
+                headers,
+                credentials,
+                ..
+            } => Self::Http {
                 url: match url.strip_prefix(logical) {
                     Some(path) => format!("{real}{path}"),
                     None => url.clone(),
                 },
                 headers: headers.clone(),
+                credentials: credentials.clone(),
                 // Ours, and on this machine.
                 private: true,
             },

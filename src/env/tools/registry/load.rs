@@ -14,7 +14,9 @@ use super::{
     SecretError, Secrets, SourceKind, SourceSpec, Text, parse, toolbench,
 };
 use crate::context::{Cx, Interrupted};
-use crate::env::tools::http::{self, Credentials, FetchError, HttpConfig, HttpSource, Place};
+use crate::env::tools::http::{
+    self, ClientCredentials, Credentials, FetchError, HttpConfig, HttpSource, Place,
+};
 use crate::env::tools::mcp::{McpConfig, McpServer, McpSource, OWN_FOLDER};
 use crate::env::tools::openapi::{self, Document, DocumentError, MAX_DOCUMENT};
 use crate::env::tools::{Access, Binding, Session, Source, SourceError, Tool};
@@ -400,23 +402,12 @@ async fn load_mcp(
             let headers = headers
                 .iter()
                 .map(|(name, text)| Ok((name.clone(), values.get(text, spec)?)));
-            let mut headers = headers.collect::<Result<BTreeMap<_, _>, RegistryError>>()?;
-            match auth.as_ref().map(|auth| credentials(auth, spec, values)) {
-                None => {}
-                Some(Ok(Credentials::Header(name, value))) => {
-                    headers.insert(name.as_str().to_owned(), value);
-                }
-                Some(Ok(Credentials::Query(..) | Credentials::Client { .. })) => {
-                    return Err(unusable(
-                        spec,
-                        "is an MCP server: its `auth` is `bearer`, `basic` or `header`".to_owned(),
-                    ));
-                }
-                Some(Err(error)) => return Err(error),
-            }
+            let headers = headers.collect::<Result<_, RegistryError>>()?;
+            let proof = auth.as_ref().map(|auth| credentials(auth, spec, values));
             McpServer::Http {
                 url: url.clone(),
                 headers,
+                credentials: proof.transpose()?,
                 private: allow.private,
             }
         }
@@ -584,7 +575,7 @@ async fn load_openapi(
             provided.push((Place::Header, name.as_str().to_owned()));
         }
         Some(Credentials::Query(name, _)) => provided.push((Place::Query, name.clone())),
-        Some(Credentials::Client { .. }) => {
+        Some(Credentials::Client(_)) => {
             provided.push((Place::Header, AUTHORIZATION.as_str().to_owned()));
         }
         None => {}
@@ -650,13 +641,13 @@ fn credentials(
             client_id,
             client_secret,
             scope,
-        } => Credentials::Client {
+        } => Credentials::Client(ClientCredentials {
             token_url: Url::parse(token_url)
                 .map_err(|error| unusable(spec, format!("has a bad `token_url`: {error}")))?,
             id: values.get(client_id, spec)?,
             secret: values.get(client_secret, spec)?,
             scope: scope.clone(),
-        },
+        }),
     })
 }
 

@@ -1,0 +1,270 @@
+//! How calls prove who they are, whichever protocol carries them.
+//!
+//! * A token that was fetched with client credentials belongs to one lane. It is no state: another
+//!   lane gets its own, and no log ever sees one.
+//! * What a provider echoes of them is taken out of its replies.
+
+use std::sync::{MutexGuard, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Client;
+use reqwest::header::{AUTHORIZATION, HeaderName};
+use serde_json::Value;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use url::Url;
+
+use super::guard::forbids_url;
+use super::reply;
+use crate::env::tools::Reply;
+use crate::env::tools::registry::Allow;
+use crate::http::causes;
+
+/// What stands in a secret's place.
+pub(super) const HIDDEN: &str = "[redacted]";
+/// Shortest value that counts as a secret in replies: shorter ones occur by chance.
+const SHORTEST: usize = 6;
+/// Most bytes that are read of a token endpoint's reply.
+const TOKEN_REPLY: usize = 1 << 20;
+/// How long a token lives where its endpoint does not say, and at most, in seconds.
+const LIFE: u64 = 3_600;
+const LONGEST_LIFE: u64 = 86_400;
+/// A token is not used in the last of its seconds.
+const MARGIN: u64 = 30;
+
+/// How calls prove who they are, with the values.
+#[derive(Clone)]
+pub enum Credentials {
+    /// A header: `Authorization` or one of its own.
+    Header(HeaderName, String),
+    /// A query parameter.
+    Query(String, String),
+    /// OAuth 2.0 client credentials.
+    Client(ClientCredentials),
+}
+
+/// A client of OAuth 2.0 that gets tokens for itself (RFC 6749, 4.4).
+#[derive(Clone)]
+pub struct ClientCredentials {
+    /// The token endpoint.
+    pub token_url: Url,
+    /// The client.
+    pub id: String,
+    /// Its secret.
+    pub secret: String,
+    /// Scopes; may be empty.
+    pub scope: String,
+}
+
+impl Credentials {
+    fn secret(&self) -> &str {
+        match self {
+            // The scheme (`Bearer`) is no secret.
+            Self::Header(name, value) => &value[scheme(name, value).len()..],
+            Self::Query(_, value) => value,
+            Self::Client(client) => &client.secret,
+        }
+    }
+}
+
+/// `Basic …`.
+#[must_use]
+pub fn basic(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
+/// `Bearer ` of an `Authorization` header; empty for others.
+pub(super) fn scheme<'a>(name: &HeaderName, value: &'a str) -> &'a str {
+    match value.split_once(' ') {
+        Some((scheme, _)) if *name == AUTHORIZATION => &value[..=scheme.len()],
+        _ => "",
+    }
+}
+
+/// Why there is no token.
+#[derive(Debug, thiserror::Error)]
+pub(in crate::env::tools) enum TokenError {
+    /// The registry forbids the endpoint's address: which rule.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Everything else.
+    #[error("no token from {url}: {reason}")]
+    Failed { url: Url, reason: String },
+}
+
+struct Token {
+    value: String,
+    expires: Instant,
+}
+
+/// What one lane proves itself with.
+pub(in crate::env::tools) struct Proof {
+    credentials: Option<Credentials>,
+    client: Client,
+    /// Whether a token endpoint may have a private address.
+    private: bool,
+    /// All values that no reply may show; with them every token that was fetched.
+    secrets: std::sync::Mutex<Vec<String>>,
+    token: Mutex<Option<Token>>,
+}
+
+impl Proof {
+    /// Without a token yet. `hidden` are further values that no reply may show.
+    pub(in crate::env::tools) fn new(
+        credentials: Option<Credentials>,
+        hidden: Vec<String>,
+        client: Client,
+        private: bool,
+    ) -> Self {
+        let mut secrets = hidden;
+        secrets.extend(credentials.iter().map(|own| own.secret().to_owned()));
+        secrets.retain(|secret| secret.len() >= SHORTEST);
+        Self {
+            credentials,
+            client,
+            private,
+            secrets: std::sync::Mutex::new(secrets),
+            token: Mutex::default(),
+        }
+    }
+
+    pub(in crate::env::tools) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
+    }
+
+    pub(in crate::env::tools) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Adds what a request needs to its URL, and gives the header that it needs.
+    pub(in crate::env::tools) async fn prove(
+        &self,
+        url: &mut Url,
+    ) -> Result<Option<(HeaderName, String)>, TokenError> {
+        Ok(match &self.credentials {
+            None => None,
+            Some(Credentials::Header(name, value)) => Some((name.clone(), value.clone())),
+            Some(Credentials::Query(name, value)) => {
+                // A redirect may carry it along already.
+                if url.query_pairs().all(|(known, _)| known != name.as_str()) {
+                    url.query_pairs_mut().append_pair(name, value);
+                }
+                None
+            }
+            Some(Credentials::Client(client)) => {
+                let token = self.token(client).await?;
+                Some((AUTHORIZATION, format!("Bearer {token}")))
+            }
+        })
+    }
+
+    /// The lane's token: kept until half a minute before it expires.
+    async fn token(&self, of: &ClientCredentials) -> Result<String, TokenError> {
+        let mut kept = self.token.lock().await;
+        if let Some(token) = kept.as_ref().filter(|token| token.expires > Instant::now()) {
+            return Ok(token.value.clone());
+        }
+        let token = self.fetch(of).await?;
+        let value = token.value.clone();
+        *kept = Some(token);
+        Ok(value)
+    }
+
+    /// Forgets a token that was refused. Whether there was one.
+    pub(in crate::env::tools) async fn forget(&self) -> bool {
+        self.token.lock().await.take().is_some()
+    }
+
+    /// Takes the secrets out of a reply, and says so.
+    pub(in crate::env::tools) fn hide(&self, reply: &mut Reply) {
+        if hide(&mut reply.content, &self.secrets()) {
+            reply
+                .notes
+                .push("the reply held a secret of the registry: it was taken out".to_owned());
+        }
+    }
+
+    /// A text about what went wrong, without the secrets.
+    pub(in crate::env::tools) fn without_secrets(&self, mut text: String) -> String {
+        for secret in self.secrets().iter() {
+            text = text.replace(secret.as_str(), HIDDEN);
+        }
+        text
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Vec<String>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn fetch(&self, of: &ClientCredentials) -> Result<Token, TokenError> {
+        // The endpoint is named by the registry itself: only its address is in question.
+        let allow = Allow {
+            private: self.private,
+            ..Allow::default()
+        };
+        if let Some(reason) = forbids_url(&allow, of.token_url.as_str(), &of.token_url) {
+            return Err(TokenError::Forbidden(reason));
+        }
+        let fail = |reason: String| TokenError::Failed {
+            url: of.token_url.clone(),
+            reason: self.without_secrets(reason),
+        };
+        let mut form = vec![("grant_type", "client_credentials")];
+        if !of.scope.is_empty() {
+            form.push(("scope", of.scope.as_str()));
+        }
+        let request = self
+            .client
+            .post(of.token_url.clone())
+            .header(AUTHORIZATION, basic(&of.id, &of.secret))
+            .form(&form);
+        let unsent = |error: reqwest::Error| fail(causes(&error.without_url()));
+        let response = request.send().await.map_err(unsent)?;
+        let status = response.status();
+        let reply = reply::read(response, TOKEN_REPLY).await.map_err(unsent)?;
+        let text = |key: &str| reply.content.get(key).and_then(Value::as_str);
+        let Some(value) = text("access_token").filter(|_| status.is_success()) else {
+            let why = text("error").unwrap_or("no access_token");
+            return Err(fail(format!("{status}, {why}")));
+        };
+        self.secrets().push(value.to_owned());
+        let seconds = reply.content.get("expires_in").and_then(Value::as_u64);
+        let seconds = seconds.unwrap_or(LIFE).min(LONGEST_LIFE);
+        Ok(Token {
+            value: value.to_owned(),
+            expires: Instant::now() + Duration::from_secs(seconds.saturating_sub(MARGIN)),
+        })
+    }
+}
+
+/// Takes secrets out of every text. Whether there were any.
+fn hide(value: &mut Value, secrets: &[String]) -> bool {
+    match value {
+        Value::String(text) => {
+            let mut found = false;
+            for secret in secrets {
+                if text.contains(secret.as_str()) {
+                    *text = text.replace(secret.as_str(), HIDDEN);
+                    found = true;
+                }
+            }
+            found
+        }
+        Value::Array(items) => {
+            items
+                .iter_mut()
+                .filter_map(|item| hide(item, secrets).then_some(()))
+                .count()
+                > 0
+        }
+        Value::Object(map) => {
+            map.values_mut()
+                .filter_map(|item| hide(item, secrets).then_some(()))
+                .count()
+                > 0
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
