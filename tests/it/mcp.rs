@@ -18,7 +18,9 @@ use branchline::env::World;
 use branchline::env::tools::environment::{ToolRules, ToolSource, ToolWorld, ToolWorldConfig};
 use branchline::env::tools::mcp::{McpConfig, McpServer, McpSource};
 use branchline::env::tools::registry::{Registry, RegistryError};
-use branchline::env::tools::{Access, CallError, Reply, Session, Source, SourceError, Tool};
+use branchline::env::tools::{
+    Access, CallError, Reply, Session, Source, SourceError, Tool, suspicions,
+};
 use branchline::types::{Action, Seed, Step};
 use serde_json::{Value, json};
 
@@ -85,7 +87,8 @@ async fn every_page_of_the_list_and_every_kind_of_result() {
     );
     assert_eq!(tool(&source, "add").access, Access::Read);
     assert_eq!(tool(&source, "note").access, Access::Write);
-    assert!(tool(&source, "echo").notes[0].contains("instructions"));
+    let found = suspicions(&tool(&source, "echo"));
+    assert_eq!(found.len(), 1, "{found:?}");
 
     let session = source.open(&Cx::default()).await.unwrap();
     let reply = |name: &'static str, arguments: Value| {
@@ -280,8 +283,9 @@ async fn registry(dir: &Path, more: &str) -> Registry {
     let text = format!(
         "[[source]]\nname = \"test\"\nkind = \"mcp\"\ncommand = {command:?}\nargs = {args:?}\n{more}\n[source.env]\n{}",
         env.iter()
-            .map(|(name, value)| format!("{name} = {value:?}\n"))
-            .collect::<String>()
+            .map(|(name, value)| format!("{name} = {value:?}"))
+            .collect::<Vec<_>>()
+            .join("\n")
     );
     let file = dir.join("r.toml");
     std::fs::write(&file, text).unwrap();

@@ -242,6 +242,7 @@ mod tests {
 
     use super::*;
     use crate::env::tools::mcp::McpServer;
+    use crate::env::tools::suspicions;
 
     fn config(trusted: bool) -> McpConfig {
         McpConfig {
@@ -354,8 +355,9 @@ mod tests {
             json!({"name": "t", "description": text, "inputSchema": {}}),
         );
         assert!(tool.description.contains("Before using this tool"));
-        assert_eq!(tool.notes.len(), 1, "{:?}", tool.notes);
-        assert!(tool.notes[0].contains("instructions"), "{:?}", tool.notes);
+        let found = suspicions(&tool);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].place, "description");
     }
 
     fn result(value: Value) -> Reply {
