@@ -136,6 +136,8 @@ pub enum MissReason {
     Evicted,
     /// Several tabs were open.
     SeveralTabs,
+    /// The page keeps something in `IndexedDB` or Cache Storage that cannot be put back.
+    ClientStore,
     /// The page is no recorded document (`about:blank`, a page that the browser made).
     NoDocument,
     /// A server was written to since, and cannot be put back.
@@ -165,6 +167,7 @@ impl MissReason {
             | Self::RecordFull
             | Self::Evicted
             | Self::SeveralTabs
+            | Self::ClientStore
             | Self::NoDocument
             | Self::ServerMoved
             | Self::ServerFailed
@@ -198,6 +201,7 @@ impl MissReason {
             Self::RecordFull => "the record of responses is full",
             Self::Evicted => "what was kept made room for other states",
             Self::SeveralTabs => "several tabs were open",
+            Self::ClientStore => "what the page stores cannot be put back",
             Self::NoDocument => "its document was not recorded",
             Self::ServerMoved => "the server was written to since",
             Self::ServerFailed => "the server could not be put back",

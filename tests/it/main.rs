@@ -17,6 +17,7 @@ mod browser_notes;
 mod browser_posted;
 mod browser_restore;
 mod browser_sites;
+mod browser_stores;
 mod browser_walks;
 mod cli;
 mod conformance;

@@ -448,6 +448,10 @@ impl Browser {
         if settle && !self.lane.lock().ledger.knows_cookies() {
             self.lane.note_cookies(cx).await?;
         }
+        if settle {
+            // The action may lead to a document that finds it.
+            self.stores(cx).await?;
+        }
         let target = verb
             .target()
             .and_then(|r| self.table.get(&r.0))

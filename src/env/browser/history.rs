@@ -19,6 +19,7 @@ use super::act::{Refusal, reject};
 use super::connection::CdpError;
 use super::environment::Browser;
 use super::kept::Entered;
+use super::lane::Document;
 use super::settle::ScriptError;
 use crate::context::Cx;
 use crate::env::page::actions::Verb;
@@ -33,14 +34,19 @@ pub(super) struct Left {
     pub(super) entry: i64,
 }
 
-/// The entry so many steps from the current one.
-fn entry(history: &GetNavigationHistoryReturns, by: i64) -> Option<&NavigationEntry> {
-    let at = usize::try_from(history.current_index + by).ok()?;
-    let entry = history.entries.get(at)?;
-    (entry.url != "about:blank").then_some(entry)
-}
-
 impl Browser {
+    /// The entry so many steps from the current one: none where a restore began with an empty page.
+    fn entry<'h>(
+        &self,
+        history: &'h GetNavigationHistoryReturns,
+        by: i64,
+    ) -> Option<&'h NavigationEntry> {
+        let at = usize::try_from(history.current_index + by).ok()?;
+        let entry = history.entries.get(at)?;
+        let empty = entry.url == "about:blank" || entry.url.ends_with(&self.world.token);
+        (!empty).then_some(entry)
+    }
+
     /// The active tab's history.
     pub(super) async fn entries(&self, cx: &Cx) -> Result<GetNavigationHistoryReturns, CdpError> {
         let session = self.lane.session()?;
@@ -51,7 +57,7 @@ impl Browser {
     /// Goes back or forward.
     pub(super) async fn history(&self, by: i64, cx: &Cx) -> Result<(), Refusal> {
         let history = self.entries(cx).await?;
-        let Some(entry) = entry(&history, by) else {
+        let Some(entry) = self.entry(&history, by) else {
             return reject(if by < 0 {
                 "there is no earlier page"
             } else {
@@ -77,9 +83,17 @@ impl Browser {
             let other = lane.document.as_ref();
             other
                 .filter(|document| document.loader != self.document.loader)
-                .map(|document| (document.loader.clone(), document.url.clone()))
+                .map(|document| {
+                    let Document {
+                        loader,
+                        url,
+                        stores,
+                        ..
+                    } = document.clone();
+                    (loader, url, stores)
+                })
         };
-        let Some((loader, url)) = other else {
+        let Some((loader, url, stores)) = other else {
             return Ok(());
         };
         let history = self.entries(cx).await?;
@@ -92,6 +106,7 @@ impl Browser {
             before,
             first,
             storage: None,
+            stores,
             entry: history.current_index + self.lacking,
             traversed: !last || matches!(by, Some(Verb::Forward)),
             previous: None,
@@ -134,7 +149,7 @@ impl Browser {
         }
         let history = self.entries(cx).await?;
         let wanted = history.current_index + self.lacking - 1;
-        if entry(&history, -1).is_some() || self.document.begin(wanted).is_none() {
+        if self.entry(&history, -1).is_some() || self.document.begin(wanted).is_none() {
             return Ok(());
         }
         let here = self.snapshot(cx).await.map_err(|error| match error {

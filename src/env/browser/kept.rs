@@ -9,6 +9,7 @@ use chromiumoxide_cdp::cdp::browser_protocol::network::Cookie;
 use serde_json::Value;
 
 use super::netlog::{Bodies, NetLog};
+use super::stores::Stores;
 use crate::env::SiteState;
 use crate::types::{MissReason, Rung};
 
@@ -22,6 +23,9 @@ pub struct RestoreLimits {
     /// Most bytes of all kept states together, each response counted once. The states that were not
     /// used for longest make room; they are restored by replay from then on.
     pub kept: usize,
+    /// Most bytes, as JSON, of what a page keeps in `IndexedDB` and Cache Storage. A page that keeps
+    /// more is restored by replay.
+    pub stores: usize,
 }
 
 impl Default for RestoreLimits {
@@ -30,6 +34,7 @@ impl Default for RestoreLimits {
             response: 8 << 20,
             record: 128 << 20,
             kept: 256 << 20,
+            stores: 4 << 20,
         }
     }
 }
@@ -67,6 +72,8 @@ pub(super) struct Entered {
     pub(super) first: u32,
     /// The storage it found, where a restore put it there.
     pub(super) storage: Option<Value>,
+    /// The databases and caches it found.
+    pub(super) stores: Stores,
     /// Position of its entry in the tab's history.
     pub(super) entry: i64,
     /// Whether the browser went back or forward to it.
@@ -110,6 +117,8 @@ pub(super) struct Kept {
     pub(super) origin: String,
     /// Storage, focus and scroll position of the state itself: what going back has to put right.
     pub(super) stored: Value,
+    /// Databases and caches of the state itself.
+    pub(super) stores: Stores,
     pub(super) focus: Option<u32>,
     pub(super) scroll: [i64; 2],
 }
@@ -123,7 +132,9 @@ impl Kept {
             .map(|c| 200 + c.name.len() + c.value.len())
             .sum();
         let storage = self.document.storage.as_ref().map_or(0, size_of_json);
-        size_of::<Self>() + self.log.overhead() + cookies + storage + size_of_json(&self.stored)
+        let stores = self.document.stores.weight() + self.stores.weight();
+        let own = storage + stores + size_of_json(&self.stored);
+        size_of::<Self>() + self.log.overhead() + cookies + own
     }
 }
 
@@ -330,6 +341,7 @@ mod tests {
             writes: 0,
             origin: String::new(),
             stored: Value::Null,
+            stores: Stores::Empty,
             focus: None,
             scroll: [0, 0],
         }

@@ -55,6 +55,7 @@ use super::kept::RestoreLimits;
 use super::ledger::{self, Fate, Ledger, RequestBody, Told};
 use super::netlog::{Answer, Bodies, NetLog, Reply};
 use super::rehome;
+use super::stores::{Known, Place, Stores};
 use super::volatile::{Learned, Mask};
 use super::world::{DialogPolicy, Rest};
 use crate::context::{Cx, Interrupted};
@@ -340,6 +341,8 @@ pub(super) struct LaneState {
     pub reading: u32,
     /// Set while the environment itself opens a tab, so that it is not reported.
     expect_tab: bool,
+    /// What scripts have kept in databases and caches, as far as it was read.
+    pub stores: Known,
 }
 
 /// The main frame's document of a tab.
@@ -358,6 +361,8 @@ pub(super) struct Document {
     pub from_cache: bool,
     /// The `WebSocket` that it opened, by URL.
     pub socket: Option<String>,
+    /// The databases and caches it found.
+    pub stores: Stores,
 }
 
 /// What becomes of requests.
@@ -375,6 +380,8 @@ pub(super) enum Traffic {
         used: Vec<bool>,
         /// The first request that the log could not answer, and why.
         missed: Option<(MissReason, String)>,
+        /// The URL that is answered with an empty page: where stores are put in place.
+        blank: Option<String>,
     },
 }
 
@@ -386,7 +393,16 @@ impl Traffic {
             from,
             used: Vec::new(),
             missed: None,
+            blank: None,
         }
+    }
+}
+
+/// The answer that is a page without content.
+fn empty_page(request: String) -> FulfillRequestParams {
+    FulfillRequestParams {
+        response_headers: Some(vec![HeaderEntry::new("content-type", "text/html")]),
+        ..FulfillRequestParams::new(request, 200)
     }
 }
 
@@ -426,6 +442,20 @@ impl LaneState {
         self.ledger.begin(permits);
         self.dialogs = 0;
         self.drag = None;
+    }
+
+    /// The script context of a tab's main frame that no page reaches, if the frame is of this origin.
+    pub(super) fn place(&self, tab: &str, origin: &str) -> Option<Place> {
+        let session = self.sessions.get(tab)?;
+        let main = session.frames.iter().find(|f| f.id == session.target)?;
+        let context = main
+            .walk
+            .clone()
+            .filter(|_| ledger::origin(&main.url) == origin)?;
+        Some(Place {
+            session: tab.to_owned(),
+            context: Some(context),
+        })
     }
 
     /// Whether something is under way that a settled page would not have: the active page loads,
@@ -1168,11 +1198,17 @@ impl Follower {
             "Storage.indexedDBContentUpdated" => {
                 let event: DatabaseEvent = serde_json::from_str(text)?;
                 let what = format!("{}/{}", event.database_name, event.object_store_name);
+                self.touched(&event.origin);
                 self.client("INDEXEDDB", &event.origin, what);
             }
             "Storage.cacheStorageContentUpdated" => {
                 let event: DatabaseEvent = serde_json::from_str(text)?;
+                self.touched(&event.origin);
                 self.client("CACHE", &event.origin, event.cache_name);
+            }
+            "Storage.indexedDBListUpdated" | "Storage.cacheStorageListUpdated" => {
+                let event: DatabaseEvent = serde_json::from_str(text)?;
+                self.touched(&event.origin);
             }
             "Page.domContentEventFired" | "Page.loadEventFired" => {
                 let event: MilestoneEvent = serde_json::from_str(text)?;
@@ -1252,6 +1288,10 @@ impl Follower {
         };
         let what = format!("{verb} {}", shorten(&event.key, 100));
         self.client(store, origin, what.trim_end().to_owned());
+    }
+
+    fn touched(&self, origin: &str) {
+        self.shared.lock().stores.changed(origin);
     }
 
     fn client(&self, store: &str, origin: &str, what: String) {
@@ -1553,6 +1593,7 @@ impl Follower {
                 }),
                 from_cache,
                 socket: None,
+                stores: state.stores.found(ledger::origin(&url)),
             });
         }
         let known = session.frame(&frame.id);
@@ -1563,8 +1604,17 @@ impl Follower {
         if main && let Some(archive) = &mut state.archive {
             archive.page(&frame.loader_id, &self.setup.logical(&url));
         }
-        let origin = ledger::origin(&url);
-        if origin.starts_with("http") && session.tracked.insert(origin.to_owned()) {
+    }
+
+    /// Hears of what scripts of a document's origin keep from now on: it has not arrived yet.
+    fn track(&self, session: Option<&str>, url: &str) {
+        let mut state = self.shared.lock();
+        let Some((id, known)) = session.and_then(|id| Some((id, state.sessions.get_mut(id)?)))
+        else {
+            return;
+        };
+        let origin = ledger::origin(url);
+        if origin.starts_with("http") && known.tracked.insert(origin.to_owned()) {
             let databases = TrackIndexedDbForOriginParams::new(origin);
             drop(self.connection.send(Some(id), databases));
             let caches = TrackCacheStorageForOriginParams::new(origin);
@@ -1616,6 +1666,9 @@ impl Follower {
             self.response(session, event);
             return;
         }
+        if event.resource_type == "Document" {
+            self.track(session, &event.request.url);
+        }
         let url = self.setup.logical(&event.request.url);
         let method = event.request.method.as_str();
         let class = self.setup.class(method, &url, event.r#use());
@@ -1627,8 +1680,14 @@ impl Follower {
             from,
             used,
             missed,
+            blank,
         } = &mut state.traffic
         {
+            if blank.as_ref() == Some(&event.request.url) {
+                drop(guard);
+                drop(self.connection.send(session, empty_page(id)));
+                return;
+            }
             let reply = log.reply(*from, used, method, &url);
             let stopped = class == RequestClass::Ignored || hold && class == RequestClass::Write;
             if reply.is_err() && stopped {

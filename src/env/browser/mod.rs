@@ -32,6 +32,7 @@ mod observe;
 mod rehome;
 mod restore;
 mod settle;
+mod stores;
 mod transport;
 mod volatile;
 mod world;

@@ -24,8 +24,10 @@ use super::connection::CdpError;
 use super::environment::{Browser, Observed, Saved, Trodden};
 use super::kept::{Entered, Kept, Without};
 use super::lane::{Lane, Traffic};
+use super::ledger;
 use super::observe::{Found, Page};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
+use super::stores::{Place, Stores};
 use crate::context::{Cx, Interrupted};
 use crate::env::page::actions;
 use crate::env::{OpenError, RestoreError, SiteError, SnapshotError};
@@ -267,6 +269,12 @@ impl Browser {
         if entered.storage.is_none() {
             entered.storage = Some(stored["found"].take());
         }
+        let databases = self.stores(cx).await?;
+        for found in [&databases, &entered.stores] {
+            if let Stores::Refused(what) = found {
+                return Ok(Err((MissReason::ClientStore, what.clone())));
+            }
+        }
         // A failure is the kept state's, not the snapshot's: what was reached is there all the same,
         // it only cannot be come back to.
         let server = match self.instance.save(cx).await {
@@ -286,9 +294,66 @@ impl Browser {
             writes: self.lineage.writes(),
             origin: self.instance.origin().to_owned(),
             stored: stored["now"].take(),
+            stores: databases,
             focus: seen.focus,
             scroll: seen.scroll,
         }))
+    }
+
+    /// What the active document's origin keeps now. What another origin keeps is out of reach.
+    pub(super) async fn stores(&self, cx: &Cx) -> Result<Stores, ScriptError> {
+        let (origin, place) = {
+            let lane = self.lane.lock();
+            let Some(document) = &lane.document else {
+                return Ok(Stores::Empty);
+            };
+            let origin = ledger::origin(&document.url).to_owned();
+            if let Some(other) = lane.stores.other_than(&origin) {
+                let other = self.lane.setup.logical(other);
+                let what =
+                    format!("{other} keeps something, which no page of another site can read");
+                return Ok(Stores::Refused(what));
+            }
+            let place = lane.place(&document.session, &origin);
+            let Some(place) = place.filter(|_| lane.stores.is_stale(&origin)) else {
+                return Ok(lane.stores.last(&origin));
+            };
+            (origin, place)
+        };
+        let most = self.lane.setup.limits.stores;
+        match place.stores(&self.lane.connection, most, cx).await {
+            Ok(stores) => {
+                self.lane.lock().stores.read(&origin, stores.clone());
+                Ok(stores)
+            }
+            // The page went on meanwhile, or keeps its databases to itself.
+            Err(error) if error.is_context_gone() || error.is_slow() => {
+                self.lane.lock().stores.changed(&origin);
+                Ok(Stores::Refused(format!("it could not be read: {error}")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the restored document's origin keep what the state's kept: what was written since its
+    /// document was entered may have been written with other times and keys.
+    async fn put_stores_right(&self, kept: &Kept, cx: &Cx) -> Result<Option<End>, ScriptError> {
+        let url = self.lane.setup.real(&kept.document.url);
+        let place = {
+            let lane = self.lane.lock();
+            if kept.stores == Stores::Empty && lane.stores.is_empty() {
+                return Ok(None);
+            }
+            let tab = lane.active.as_deref();
+            tab.and_then(|tab| lane.place(tab, ledger::origin(&url)))
+        };
+        let missed = |reason| Some(Missed(MissReason::ClientStore, reason));
+        let Some(place) = place else {
+            return Ok(missed("the page went on".to_owned()));
+        };
+        let most = self.lane.setup.limits.stores;
+        let put = place.put(&self.lane.connection, &kept.stores, most, cx);
+        Ok(put.await?.err().and_then(missed))
     }
 
     /// Whether no server has moved since the state was kept, or it can be put back.
@@ -405,6 +470,9 @@ impl Browser {
         let page = self.read(cx).await?;
         let end = self.verdict(&page, to, saved, 0);
         if matches!(end, Reached(_)) {
+            if let Some(missed) = self.put_stores_right(kept, cx).await? {
+                return Ok(missed);
+            }
             self.go_live(saved, kept, cx).await?;
             // The lane goes on: what its cookies were later is no change that an action made.
             self.lane.note_cookies(cx).await?;
@@ -439,6 +507,9 @@ impl Browser {
         (self.answer, self.terminal) = (None, false);
         self.pending.clear();
 
+        if let Some(missed) = self.seed_stores(begin, cx).await? {
+            return Ok(missed);
+        }
         let seeded = self.seed_storage(begin, cx).await?;
         match self.navigate(&self.lane.setup.real(&begin.url), cx).await {
             Ok(()) => {}
@@ -487,6 +558,9 @@ impl Browser {
         }
         let end = self.verdict(&page, to, saved, steps.len());
         if matches!(end, Reached(_)) {
+            if let Some(missed) = self.put_stores_right(kept, cx).await? {
+                return Ok(missed);
+            }
             self.go_live(saved, kept, cx).await?;
         }
         Ok(end)
@@ -501,6 +575,46 @@ impl Browser {
             }
             Traffic::Record => None,
         }
+    }
+
+    /// Puts in place what the document found in databases and caches: on an empty page of its origin,
+    /// to which no action goes back.
+    async fn seed_stores(&self, begin: &Entered, cx: &Cx) -> Result<Option<End>, RestoreError> {
+        let stores = &begin.stores;
+        if *stores == Stores::Empty {
+            return Ok(None);
+        }
+        let url = self.lane.setup.real(&begin.url);
+        let url = format!("{}/{}", ledger::origin(&url), self.world.token);
+        if let Traffic::Replay { blank, .. } = &mut self.lane.lock().traffic {
+            *blank = Some(url.clone());
+        }
+        match self.navigate(&url, cx).await {
+            Ok(()) => {}
+            Err(Refusal::Rejected(rejection)) => {
+                return Ok(Some(Missed(MissReason::ClientStore, rejection.reason)));
+            }
+            Err(Refusal::Script(error)) => return Err(error.into()),
+        }
+        let arrived = self.lane.wait(SCRIPT_LIMIT, cx, |lane| {
+            let there = lane.document.as_ref()?;
+            (there.url == url).then(|| there.session.clone())
+        });
+        let session = match arrived.await {
+            Ok(Some(session)) => session,
+            Ok(None) => return Err(RestoreError::Lost("the browser ended".to_owned())),
+            Err(why) => return Err(why.into()),
+        };
+        let place = Place {
+            session,
+            context: None,
+        };
+        let connection = &self.lane.connection;
+        let most = self.lane.setup.limits.stores;
+        let put = place.put(connection, stores, most, cx).await?;
+        Ok(put
+            .err()
+            .map(|reason| Missed(MissReason::ClientStore, reason)))
     }
 
     /// Puts the document's storage in place before its first script.

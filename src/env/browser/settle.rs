@@ -11,7 +11,7 @@ use chromiumoxide_cdp::cdp::js_protocol::runtime::EvaluateParams;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use super::connection::CdpError;
+use super::connection::{CdpError, Connection};
 use super::lane::{Lane, LaneState};
 use super::world::Rest;
 use crate::context::{Cx, Interrupted};
@@ -39,9 +39,18 @@ impl ScriptError {
     pub(super) fn is_context_gone(&self) -> bool {
         matches!(self, Self::Cdp(error) if error.is_context_gone())
     }
+
+    /// Whether the page gave no answer in time.
+    pub(super) fn is_slow(&self) -> bool {
+        let why = match self {
+            Self::Cdp(CdpError::Interrupted { why, .. }) => why,
+            Self::Cdp(_) | Self::Threw(_) | Self::Unanswered { .. } => return false,
+        };
+        matches!(why, Interrupted::Timeout(_))
+    }
 }
 
-impl Lane {
+impl Connection {
     /// Evaluates `expression` in the context with this unique id, or in the main world of the
     /// session's main frame. Promises are awaited.
     pub(super) async fn evaluate(
@@ -60,11 +69,7 @@ impl Lane {
             silent: Some(true),
             ..EvaluateParams::new(expression)
         };
-        let reply = self
-            .connection
-            .send(Some(session), params)
-            .reply(limit, cx)
-            .await?;
+        let reply = self.send(Some(session), params).reply(limit, cx).await?;
         if let Some(details) = reply.exception_details {
             let text = details
                 .exception
@@ -75,6 +80,22 @@ impl Lane {
             ));
         }
         Ok(reply.result.value.unwrap_or(Value::Null))
+    }
+}
+
+impl Lane {
+    /// [`Connection::evaluate`].
+    pub(super) async fn evaluate(
+        &self,
+        session: &str,
+        context: Option<&str>,
+        expression: String,
+        limit: Duration,
+        cx: &Cx,
+    ) -> Result<Value, ScriptError> {
+        self.connection
+            .evaluate(session, context, expression, limit, cx)
+            .await
     }
 
     /// Waits until the active tab is at rest, at most `max`. Returns whether it came to rest.
