@@ -21,7 +21,6 @@ use super::kept::{Entered, Lineage};
 use super::lane::{Lane, LaneSetup};
 use super::launch::Chromium;
 use super::observe::{Found, FrameAddress, Page};
-
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use super::volatile::{self, Learned};
 use super::world::Shared;

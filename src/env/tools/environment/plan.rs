@@ -537,6 +537,10 @@ mod tests {
         menu.plan(&menu.start, action)
     }
 
+    fn offered(offer: &Offer) -> Vec<&str> {
+        offer.specs.iter().map(|spec| spec.name.as_str()).collect()
+    }
+
     fn refusal(action: &Action) -> String {
         planned(&menu(), action).unwrap_err().to_string()
     }
@@ -544,14 +548,8 @@ mod tests {
     #[test]
     fn our_own_words_come_first() {
         let menu = menu();
-        let names: Vec<&str> = menu
-            .start
-            .specs
-            .iter()
-            .map(|spec| spec.name.as_str())
-            .collect();
         assert_eq!(
-            names,
+            offered(&menu.start),
             [
                 "get",
                 "put",
@@ -630,14 +628,8 @@ mod tests {
     fn what_is_not_offered_can_still_be_called() {
         let tools = vec![tool("get", Access::Read), tool("other", Access::Read)];
         let menu = Menu::new(tools, Some(&["get".to_owned()]), true);
-        let names: Vec<&str> = menu
-            .start
-            .specs
-            .iter()
-            .map(|spec| spec.name.as_str())
-            .collect();
         assert_eq!(
-            names,
+            offered(&menu.start),
             [
                 "get",
                 "batch",
@@ -663,8 +655,7 @@ mod tests {
         let menu = Menu::new(tools.clone(), Some(&names[..1]), true);
         let first = menu.extended(&menu.start, &tools[..3]);
         assert_eq!(first.found, ["t1", "t2"], "t0 is offered anyway");
-        let specs: Vec<&str> = first.specs.iter().map(|spec| spec.name.as_str()).collect();
-        assert_eq!(specs[..4], ["t0", "t1", "t2", "batch"]);
+        assert_eq!(offered(&first)[..4], ["t0", "t1", "t2", "batch"]);
         let action = Action::new("t2", json!({}));
         assert!(planned(&menu, &action).is_err(), "not before the search");
         assert!(matches!(menu.plan(&first, &action), Ok(Plan::Calls(_))));
