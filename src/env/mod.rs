@@ -14,6 +14,8 @@
 #[cfg(any(feature = "sites", feature = "tools"))]
 mod copies;
 pub mod episode;
+#[cfg(any(feature = "browser", feature = "html", feature = "tools"))]
+mod har;
 #[cfg(feature = "browser")]
 mod notes;
 #[cfg(any(feature = "browser", feature = "sites", feature = "tools"))]

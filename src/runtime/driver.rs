@@ -1066,6 +1066,13 @@ impl<'a> Driver<'a> {
         let tree_digest = self.search.tree().digest();
         let mut archive = None;
         if let Some(real) = &mut self.real {
+            // First of all: what the evaluators ask is no part of the commit.
+            if let Some(log) = real.archive() {
+                let har = har::Har {
+                    log: har::Spec::V1_2(log),
+                };
+                archive = Some(self.parts.recorder.file("commit.har", &har)?);
+            }
             if committed.uncommitted.is_none() {
                 let evidence = Evidence {
                     answer: self.answer.as_deref(),
@@ -1073,12 +1080,6 @@ impl<'a> Driver<'a> {
                 };
                 let (job, cx) = (self.parts.job, self.parts.cx);
                 commit::judge(job, evidence, &mut **real, &mut committed, cx).await;
-            }
-            if let Some(log) = real.archive() {
-                let har = har::Har {
-                    log: har::Spec::V1_2(log),
-                };
-                archive = Some(self.parts.recorder.file("commit.har", &har)?);
             }
         }
         let verdict = committed.verdict(&self.parts.job.checks);

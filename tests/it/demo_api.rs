@@ -190,3 +190,50 @@ async fn refusals_are_json_name_the_place_and_change_nothing() {
     insta::assert_debug_snapshot!(refusals);
     assert_eq!(api.rows(all).await, before);
 }
+
+#[tokio::test]
+async fn a_run_archives_what_its_commit_sent_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_branchline"))
+        .current_dir(dir.path())
+        .args(["run", "demo/api-five-notebooks", "--json", "--seed", "0"])
+        .env_remove("BRANCHLINE_MODEL")
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let report: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let file = dir.path().join(report["archive"].as_str().unwrap());
+    let har: Value = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
+    let mut told = Vec::new();
+    for entry in har["log"]["entries"].as_array().unwrap() {
+        let (request, response) = (&entry["request"], &entry["response"]);
+        let content: Value =
+            serde_json::from_str(response["content"]["text"].as_str().unwrap()).unwrap();
+        told.push(format!(
+            "{} {} {} -> {} {}",
+            request["method"].as_str().unwrap(),
+            request["url"].as_str().unwrap(),
+            request["postData"]["text"].as_str().unwrap_or("-"),
+            response["status"],
+            content
+                .as_object()
+                .unwrap()
+                .keys()
+                .cloned()
+                .collect::<Vec<_>>()
+                .join("+"),
+        ));
+    }
+    insta::assert_snapshot!(told.join("\n"), @r#"
+    GET http://shop.demo/api/v1/customers/alan/orders - -> 200 customer+orders
+    GET http://shop.demo/api/v1/customers/alan/cart - -> 200 customer+items+subtotal_cents
+    PATCH http://shop.demo/api/v1/customers/alan/cart/items/3 {"quantity":5} -> 200 customer+items+subtotal_cents
+    "#);
+    let path = report["path"].as_array().unwrap();
+    assert_eq!(
+        told.len() + 1,
+        path.len(),
+        "every call, and no check: {report:#}"
+    );
+}

@@ -11,12 +11,16 @@ use axum::extract::{Request, State};
 use axum::http::{Response, StatusCode};
 use base64::Engine;
 use branchline::context::{Cx, Interrupted};
+use branchline::env::World;
+use branchline::env::tools::environment::{ToolRules, ToolSource, ToolWorld, ToolWorldConfig};
 use branchline::env::tools::registry::{Registry, RegistryError};
 use branchline::env::tools::{CallError, Reply, Session, Tool};
+use branchline::types::{Action, Seed, Step, Writes};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use crate::support::serve::serve;
+use crate::support::tools::Store;
 
 /// A server that tells what it got, and misbehaves on some paths.
 struct Server {
@@ -654,6 +658,129 @@ async fn a_token_is_fetched_kept_and_renewed_when_it_is_refused() {
         .unwrap_err();
     let error = error.to_string().replace(origin, "ORIGIN");
     insta::assert_snapshot!(error, @"`guarded` got no answer: no token from ORIGIN/token: 401 Unauthorized, invalid_client");
+}
+
+/// The entries of an archive as `METHOD URL status`, without the server's origin.
+fn lines(log: &har::v1_2::Log, origin: &str) -> Vec<String> {
+    let entries = log.entries.iter().map(|entry| {
+        let (request, response) = (&entry.request, &entry.response);
+        let url = request.url.replace(origin, "");
+        format!("{} {url} {}", request.method, response.status)
+    });
+    entries.collect()
+}
+
+#[tokio::test]
+async fn an_archive_has_every_exchange_and_no_secret() {
+    let fixture = Fixture::new().await;
+    let origin = &fixture.server.origin;
+    let key = "value = \"secret:key\"";
+    let query = format!("auth = {{ kind = \"query\", name = \"k\", {key} }}");
+    let header = format!("auth = {{ kind = \"header\", name = \"X-Odd\", {key} }}");
+    let client = format!(
+        "auth = {{ kind = \"oauth2\", token_url = \"{origin}/token\", client_id = \"me\", client_secret = \"secret:key\" }}"
+    );
+    let moved = json!({"body": "hello"});
+    let guarded = [
+        "POST /token 200",
+        "GET /guarded 401",
+        "POST /token 200",
+        "GET /guarded 200",
+    ];
+    let cases: [(&str, &str, Value, &[&str]); 3] = [
+        (
+            &query,
+            "moved",
+            moved.clone(),
+            &[
+                "POST /moved?k=[redacted] 307",
+                "POST /echo/moved?k=[redacted] 200",
+            ],
+        ),
+        (
+            &header,
+            "moved",
+            moved,
+            &["POST /moved 307", "POST /echo/moved 200"],
+        ),
+        (&client, "guarded", json!({}), &guarded),
+    ];
+    for (auth, name, arguments, expected) in cases {
+        let registry = fixture.registry(auth).await;
+        let session = open(&registry).await;
+        assert!(session.archive().is_none(), "only a commit keeps any");
+        session.keep_exchanges();
+        let reply = call(&registry, &*session, name, &arguments).await.unwrap();
+        let log = session.archive().unwrap();
+        assert_eq!(lines(&log, origin), expected);
+        let entry = log.entries.last().unwrap();
+        let body: Value =
+            serde_json::from_str(entry.response.content.text.as_ref().unwrap()).unwrap();
+        assert_eq!(body, reply.content, "as the call got it");
+        if name == "moved" {
+            let sent = entry.request.post_data.as_ref().unwrap();
+            assert_eq!(sent.text.as_deref(), Some("hello"));
+            assert_eq!(
+                log.entries[0].response.redirect_url.as_deref(),
+                Some("/echo/moved")
+            );
+        }
+        let text = serde_json::to_string(&log).unwrap();
+        let basic = base64::engine::general_purpose::STANDARD.encode("me:client-secret-1");
+        for secret in ["client-secret-1", "token-number", &basic] {
+            assert!(!text.contains(secret), "{secret} in {text}");
+        }
+    }
+    // What got no answer had left all the same.
+    let registry = fixture.registry("timeout_seconds = 1").await;
+    let session = open(&registry).await;
+    session.keep_exchanges();
+    call(&registry, &*session, "hang", &json!({}))
+        .await
+        .unwrap_err();
+    let log = session.archive().unwrap();
+    assert_eq!(lines(&log, origin), ["GET /hang 0"]);
+    assert_eq!(log.entries[0].comment.as_deref(), Some("no answer came"));
+}
+
+#[tokio::test]
+async fn a_commit_archives_its_calls_and_names_sources_that_speak_no_http() {
+    let fixture = Fixture::new().await;
+    let registry = fixture.registry("").await;
+    let store = Store::new(false);
+    let sources = [Arc::clone(&registry.sources()[0].source), Arc::new(store)];
+    let sources = sources.map(|source| ToolSource {
+        source,
+        rules: ToolRules::default(),
+        memo: None,
+    });
+    let config = ToolWorldConfig {
+        writes: Writes::Allow,
+        ..ToolWorldConfig::new("both", sources.to_vec())
+    };
+    let world = ToolWorld::new(config);
+    let cx = Cx::default();
+    let mut env = world.open_for_commit(Seed(1), &cx).await.unwrap();
+    env.observe(&cx).await.unwrap();
+    let mut act = async |name: &str, arguments: Value| {
+        let step = env.release(&Action::new(name, arguments), &[], &cx).await;
+        assert!(matches!(step, Ok(Step::Done { .. })), "{name}: {step:?}");
+        env.archive()
+    };
+    assert_eq!(act("list_items", json!({})).await, None, "nothing to tell");
+    act("who", json!({})).await;
+    let log = act("login", json!({})).await.unwrap();
+    let origin = &fixture.server.origin;
+    assert_eq!(lines(&log, origin), ["GET /who 200", "POST /login 200"]);
+    assert_eq!(
+        log.comment.as_deref(),
+        Some("what `store` exchanged is not in it")
+    );
+    let mut env = world.open(Seed(1), &cx).await.unwrap();
+    env.observe(&cx).await.unwrap();
+    let who = Action::new("who", json!({}));
+    env.act(&who, &cx).await.unwrap();
+    assert_eq!(env.archive(), None, "a search keeps none");
 }
 
 #[tokio::test]

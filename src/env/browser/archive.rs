@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::lane::LaneSetup;
 use super::ledger::RequestBody;
-use crate::env::page::har::{self, HttpExchange, HttpPage, HttpReply, HttpTiming};
+use crate::env::har::{self, HttpExchange, HttpPage, HttpReply, HttpTiming};
 
 /// A body longer than this is not kept.
 const MAX_BODY: usize = 1 << 20;

@@ -12,12 +12,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::act::Refusal;
-use super::archive::Archive;
 use super::document::ROOT;
 use super::fetch::{Gate, Ledger, Network};
 use super::state::{Reading, State, Trodden};
 use super::world::{Kept, Shared};
 use crate::context::{Cx, Interrupted};
+use crate::env::har::Exchanges;
 use crate::env::page::actions::{self, Performed, Verb};
 use crate::env::page::writes::Permits;
 use crate::env::{
@@ -34,7 +34,7 @@ pub struct TextBrowser {
     world: Arc<Shared>,
     instance: Box<dyn SiteInstance>,
     network: Network,
-    archive: Archive,
+    archive: Exchanges,
     specs: Vec<ActionSpec>,
     state: Arc<State>,
     /// Role and name of every reference ever given out in this lane.
@@ -105,7 +105,7 @@ impl TextBrowser {
             world,
             instance,
             network,
-            archive: Archive::default(),
+            archive: Exchanges::default(),
             specs: actions::action_specs(),
             state: Arc::new(State::new()),
             seen: HashMap::new(),
@@ -161,7 +161,7 @@ impl TextBrowser {
     }
 
     /// What loading needs of the lane.
-    pub(super) fn parts(&mut self) -> (&Network, &Shared, &mut Archive) {
+    pub(super) fn parts(&mut self) -> (&Network, &Shared, &mut Exchanges) {
         (&self.network, &self.world, &mut self.archive)
     }
 
@@ -520,7 +520,7 @@ impl Environment for TextBrowser {
     }
 
     fn archive(&self) -> Option<har::v1_2::Log> {
-        Some(self.archive.log())
+        Some(self.archive.log("lane"))
     }
 
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {

@@ -14,8 +14,8 @@ use reqwest::header::{
 };
 use url::Url;
 
-use super::archive::{Archive, Exchange};
 use crate::context::{Cx, Interrupted};
+use crate::env::har::{Exchanges, HttpExchange};
 use crate::env::page::writes::{self, Permits};
 use crate::types::{Effect, EffectKind, EffectRules, RequestClass, RequestUse};
 
@@ -198,7 +198,7 @@ pub(super) struct Dealings<'a> {
     pub cookies: &'a mut Arc<CookieStore>,
     pub ledger: &'a mut Ledger,
     pub rules: &'a EffectRules,
-    pub archive: &'a mut Archive,
+    pub archive: &'a mut Exchanges,
 }
 
 fn rebase(url: &Url, from: &str, to: &str) -> Url {
@@ -374,11 +374,16 @@ impl Network {
             outgoing = outgoing.body(body.bytes.clone());
         }
         let begun = Instant::now();
-        let at = jiff::Timestamp::now();
+        let mut told = HttpExchange::sent(
+            &request.method,
+            request.url.to_string(),
+            &headers,
+            request.shown_body(),
+        );
         let exchange = async {
             let mut response = outgoing.send().await.map_err(|e| causes(&e))?;
             let waited = begun.elapsed();
-            let (status, version) = (response.status().as_u16(), response.version());
+            let (status, version) = (response.status(), response.version());
             let headers = std::mem::take(response.headers_mut());
             let (mut body, mut cut) = (Vec::new(), false);
             while let Some(chunk) = response.chunk().await.map_err(|e| causes(&e))? {
@@ -393,14 +398,14 @@ impl Network {
             let reply = Reply {
                 url: request.url.clone(),
                 by_get: !request.is_unsafe() && !writes,
-                status,
+                status: status.as_u16(),
                 headers,
                 body,
                 cut,
             };
-            Ok::<_, String>((reply, waited, version))
+            Ok::<_, String>((reply, waited, (status, version)))
         };
-        let (reply, waited, version) = match cx.bounded(self.limit, exchange).await {
+        let (reply, waited, (status, version)) = match cx.bounded(self.limit, exchange).await {
             Ok(Ok(done)) => done,
             Ok(Err(reason)) => return Err(failed(reason)),
             Err(Interrupted::Timeout(limit)) => {
@@ -412,18 +417,10 @@ impl Network {
             Err(why @ Interrupted::Cancelled) => return Err(why.into()),
         };
         self.keep_cookies(&reply, with.cookies);
-        with.archive.push(Exchange {
-            at,
-            waited,
-            took: begun.elapsed(),
-            version: format!("{version:?}").to_lowercase(),
-            request: request.clone(),
-            sent_headers: headers,
-            status: reply.status,
-            headers: reply.headers.clone(),
-            body: reply.body.clone(),
-            cut: reply.cut,
-        });
+        told.answered(status, version, &reply.headers, waited);
+        let after = begun.elapsed().saturating_sub(waited);
+        told.read(&reply.body, !reply.cut, after);
+        with.archive.push(told);
         Ok(reply)
     }
 

@@ -24,7 +24,6 @@
 //! constraint. Going back shows the page as it was kept, unless it said `no-store`.
 
 mod act;
-mod archive;
 mod compare;
 mod document;
 mod environment;

@@ -3,7 +3,6 @@
 
 pub(in crate::env) mod actions;
 mod clock;
-pub(in crate::env) mod har;
 pub(in crate::env) mod keys;
 mod nonce;
 mod render;

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::env::har::is_secret;
 use crate::types::{Digest, Effect, EffectKind, REDACTED};
 
 /// Bodies of at most this many bytes are reported whole.
@@ -55,15 +56,6 @@ pub(in crate::env) fn headers<'a>(
     let mut said: Vec<_> = said.collect();
     said.sort();
     said
-}
-
-/// Whether a header's value proves who one is.
-pub(in crate::env) fn is_secret(name: &str) -> bool {
-    const PARTS: [&str; 9] = [
-        "auth", "cookie", "token", "secret", "api-key", "apikey", "session", "password", "csrf",
-    ];
-    let name = name.to_ascii_lowercase();
-    PARTS.iter().any(|part| name.contains(part)) || name.contains("xsrf")
 }
 
 /// A body as an effect shows it.

@@ -200,6 +200,14 @@ pub trait Session: Send + Sync {
     /// Puts a saved state back.
     fn load(&self, _state: &Value) {}
 
+    /// From now on keeps what it exchanges over HTTP, the newest of it.
+    fn keep_exchanges(&self) {}
+
+    /// What was kept, as an HTTP Archive 1.2 with secrets redacted; `None` where nothing is.
+    fn archive(&self) -> Option<har::v1_2::Log> {
+        None
+    }
+
     /// Ends it.
     async fn close(&self) {}
 }

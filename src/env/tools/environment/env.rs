@@ -101,7 +101,7 @@ impl ToolEnvironment {
             observed: false,
             cut_off: None,
             lost: None,
-            commits,
+            commits: false,
         };
         if world.undoes() {
             // What another instance left behind.
@@ -116,6 +116,11 @@ impl ToolEnvironment {
             env.undo_to(kept, &mut server, cx)
                 .await
                 .map_err(|error| OpenError::Other(error.to_string()))?;
+        }
+        // What was taken back for it is no part of a commit.
+        env.commits = commits;
+        if commits {
+            env.sessions.values().for_each(|s| s.keep_exchanges());
         }
         if let Some(site) = &env.site
             && world.config.writes == Writes::Checkpoint
@@ -155,6 +160,9 @@ impl ToolEnvironment {
         let session: Arc<dyn Session> = opened.into();
         if let Some(state) = self.state.sessions.get(source) {
             session.load(state);
+        }
+        if self.commits {
+            session.keep_exchanges();
         }
         self.sessions
             .insert(source.to_owned(), Arc::clone(&session));
@@ -668,6 +676,34 @@ impl Environment for ToolEnvironment {
     ) -> Result<Step, ActError> {
         self.fit(cx)?;
         self.perform(action, Purpose::Commit(allowed), cx).await
+    }
+
+    /// Of all sources that speak HTTP, in the order of time; the comment names the others.
+    fn archive(&self) -> Option<har::v1_2::Log> {
+        let (mut logs, mut comments, mut others) = (Vec::new(), Vec::new(), Vec::new());
+        for (name, session) in &self.sessions {
+            match session.archive() {
+                Some(log) => logs.push(log),
+                None => others.push(format!("`{name}`")),
+            }
+        }
+        let mut logs = logs.into_iter().filter(|log| !log.entries.is_empty());
+        let mut whole = logs.next()?;
+        comments.extend(whole.comment.take());
+        for log in logs {
+            whole.entries.extend(log.entries);
+            let pages = whole.pages.get_or_insert_default();
+            pages.extend(log.pages.unwrap_or_default());
+            comments.extend(log.comment);
+        }
+        // Times are all of one form and zone.
+        let time = |entry: &har::v1_2::Entries| entry.started_date_time.clone();
+        whole.entries.sort_by_key(time);
+        if !others.is_empty() {
+            comments.push(format!("what {} exchanged is not in it", others.join(", ")));
+        }
+        whole.comment = (!comments.is_empty()).then(|| comments.join("; "));
+        Some(whole)
     }
 
     async fn snapshot(&mut self, cx: &Cx) -> Result<Snapshot, SnapshotError> {

@@ -2,7 +2,8 @@
 //!
 //! * A token that was fetched with client credentials belongs to one lane. It is no state: another
 //!   lane gets its own, and no log ever sees one.
-//! * What a provider echoes of them is taken out of its replies.
+//! * What a provider echoes of them is taken out of its replies, and of the HTTP archive. Of a token
+//!   endpoint's reply the archive holds no body.
 
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,6 +19,8 @@ use url::Url;
 
 use super::guard::forbids_url;
 use super::reply;
+use super::under_way::UnderWay;
+use crate::env::har::{Exchanges, HttpExchange};
 use crate::env::tools::Reply;
 use crate::env::tools::registry::Allow;
 use crate::http::causes;
@@ -108,6 +111,8 @@ pub(in crate::env::tools) struct Proof {
     /// All values that no reply may show; with them every token that was fetched.
     secrets: std::sync::Mutex<Vec<String>>,
     token: Mutex<Option<Token>>,
+    /// What the lane exchanged, once that is kept.
+    kept: std::sync::Mutex<Option<Exchanges>>,
 }
 
 impl Proof {
@@ -121,12 +126,18 @@ impl Proof {
         let mut secrets = hidden;
         secrets.extend(credentials.iter().map(|own| own.secret().to_owned()));
         secrets.retain(|secret| secret.len() >= SHORTEST);
+        // A redirect echoes a query as it stands in a URL.
+        let encoded: Vec<String> = secrets.iter().map(|secret| in_url(secret)).collect();
+        secrets.extend(encoded);
+        secrets.sort_unstable();
+        secrets.dedup();
         Self {
             credentials,
             client,
             private,
             secrets: std::sync::Mutex::new(secrets),
             token: Mutex::default(),
+            kept: std::sync::Mutex::default(),
         }
     }
 
@@ -194,6 +205,51 @@ impl Proof {
         text
     }
 
+    /// From now on keeps what the lane exchanges.
+    pub(in crate::env::tools) fn keep_exchanges(&self) {
+        self.kept().get_or_insert_default();
+    }
+
+    /// A request that is about to be sent, to be noted whatever comes of it; `None` where exchanges
+    /// are not kept. `shown` is its URL and body as the archive has them.
+    pub(super) fn sending(
+        &self,
+        request: &reqwest::Request,
+        shown: impl FnOnce() -> (String, Option<String>),
+    ) -> Option<UnderWay<'_>> {
+        let keeps = self.kept().is_some();
+        keeps.then(|| {
+            let (url, body) = shown();
+            let method = request.method().as_str();
+            UnderWay::new(
+                self,
+                HttpExchange::sent(method, url, request.headers(), body),
+            )
+        })
+    }
+
+    /// Keeps an exchange, without what the server echoed of secrets.
+    pub(super) fn note(&self, mut exchange: HttpExchange) {
+        let clean = |text: &mut String| *text = self.without_secrets(std::mem::take(text));
+        exchange.comment.iter_mut().for_each(clean);
+        if let Some(reply) = &mut exchange.reply {
+            reply.headers.iter_mut().for_each(|(_, value)| clean(value));
+            reply.body.iter_mut().for_each(|(text, _)| clean(text));
+        }
+        if let Some(kept) = &mut *self.kept() {
+            kept.push(exchange);
+        }
+    }
+
+    /// What was kept, as an HTTP Archive 1.2 whose page is the source.
+    pub(in crate::env::tools) fn archive(&self, source: &str) -> Option<har::v1_2::Log> {
+        self.kept().as_ref().map(|kept| kept.log(source))
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Exchanges>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn secrets(&self) -> MutexGuard<'_, Vec<String>> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -215,15 +271,26 @@ impl Proof {
         if !of.scope.is_empty() {
             form.push(("scope", of.scope.as_str()));
         }
+        let unsent = |error: reqwest::Error| fail(causes(&error.without_url()));
         let request = self
             .client
             .post(of.token_url.clone())
             .header(AUTHORIZATION, basic(&of.id, &of.secret))
-            .form(&form);
-        let unsent = |error: reqwest::Error| fail(causes(&error.without_url()));
-        let response = request.send().await.map_err(unsent)?;
+            .form(&form)
+            .build()
+            .map_err(unsent)?;
+        let mut told = self.sending(&request, || {
+            let body = request.body().and_then(reqwest::Body::as_bytes);
+            let body = body.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+            (of.token_url.to_string(), body)
+        });
+        let response = self.client.execute(request).await.map_err(unsent)?;
+        if let Some(told) = &mut told {
+            told.head(&response);
+        }
         let status = response.status();
-        let reply = reply::read(response, TOKEN_REPLY).await.map_err(unsent)?;
+        let received = reply::read(response, TOKEN_REPLY).await.map_err(unsent)?;
+        let reply = received.understood();
         let text = |key: &str| reply.content.get(key).and_then(Value::as_str);
         let Some(value) = text("access_token").filter(|_| status.is_success()) else {
             let why = text("error").unwrap_or("no access_token");
@@ -237,6 +304,11 @@ impl Proof {
             expires: Instant::now() + Duration::from_secs(seconds.saturating_sub(MARGIN)),
         })
     }
+}
+
+/// A text as it stands in a URL's query.
+fn in_url(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
 /// Takes secrets out of every text. Whether there were any.

@@ -7,6 +7,7 @@ mod plan;
 mod reply;
 mod request;
 mod session;
+mod under_way;
 
 pub(in crate::env::tools) use credentials::Proof;
 pub use credentials::{ClientCredentials, Credentials, basic};

@@ -1,7 +1,7 @@
 //! From a response to a reply: read within a bound, understood by what it is.
 
-use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use crate::env::tools::{Reply, cut};
@@ -9,24 +9,44 @@ use crate::env::tools::{Reply, cut};
 /// Longest web page that is kept, in characters: an error page says what it says early.
 const PAGE: usize = 4_000;
 
+/// A response as far as it was read.
+pub(super) struct Received {
+    pub(super) bytes: Vec<u8>,
+    /// Whether there was no more.
+    pub(super) whole: bool,
+    status: StatusCode,
+    headers: HeaderMap,
+    length: Option<u64>,
+}
+
 /// Reads at most `most` bytes of a response; the connection is dropped after that.
-pub(super) async fn read(mut response: Response, most: usize) -> Result<Reply, reqwest::Error> {
-    let status = response.status().as_u16();
-    let length = response.content_length();
-    let headers = response.headers().clone();
-    let mut bytes: Vec<u8> = Vec::new();
-    let mut whole = true;
+pub(super) async fn read(mut response: Response, most: usize) -> Result<Received, reqwest::Error> {
+    let mut received = Received {
+        status: response.status(),
+        length: response.content_length(),
+        headers: response.headers().clone(),
+        bytes: Vec::new(),
+        whole: true,
+    };
+    let bytes = &mut received.bytes;
     while let Some(chunk) = response.chunk().await? {
         let room = most - bytes.len();
         if chunk.len() > room {
             bytes.extend_from_slice(&chunk[..room]);
-            whole = false;
+            received.whole = false;
             break;
         }
         bytes.extend_from_slice(&chunk);
     }
-    drop(response);
-    Ok(understand(status, &headers, &bytes, whole, length))
+    Ok(received)
+}
+
+impl Received {
+    /// What it is.
+    pub(super) fn understood(&self) -> Reply {
+        let status = self.status.as_u16();
+        understand(status, &self.headers, &self.bytes, self.whole, self.length)
+    }
 }
 
 /// What the bytes are.

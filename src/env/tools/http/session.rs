@@ -15,15 +15,17 @@ use cookie_store::{CookieDomain, CookieStore, RawCookie};
 use reqwest::header::{
     CONTENT_TYPE, COOKIE, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
 };
-use reqwest::{Client, Method, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::Url;
 
 use super::credentials::{Credentials, HIDDEN, Proof, TokenError, scheme};
 use super::guard::{PrivateAddress, PublicOnly, forbids, forbids_url};
+use super::under_way::UnderWay;
 use super::{Payload, Plan, Request, build, reply};
 use crate::context::{Cx, Interrupted};
+use crate::env::har::MAX_BODY;
 use crate::env::tools::registry::{Allow, CallLimits, Rate};
 use crate::env::tools::{
     Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool, Validators,
@@ -187,6 +189,12 @@ struct HttpSession {
     proof: Proof,
 }
 
+/// A response of which the head is there, and the exchange so far, where exchanges are kept.
+struct Arrived<'a> {
+    response: Response,
+    told: Option<UnderWay<'a>>,
+}
+
 #[async_trait]
 impl Session for HttpSession {
     fn prepare(&self, tool: &Tool, arguments: &Map<String, Value>) -> Result<Prepared, Rejection> {
@@ -217,7 +225,7 @@ impl Session for HttpSession {
             self.wait_for_turn(cx).await?;
             let limit = self.shared.limits.timeout;
             let work = self.exchange(tool, plan, &request, cx);
-            let response = cx.bounded(limit, work).await??;
+            let Arrived { response, mut told } = cx.bounded(limit, work).await??;
             let status = response.status();
             let may_repeat = tool.access != Access::Write;
             if status == StatusCode::UNAUTHORIZED && !renewed && self.proof.forget().await {
@@ -230,14 +238,18 @@ impl Session for HttpSession {
             if busy && tries < TRIES {
                 let wait = retry_after(response.headers(), SystemTime::now());
                 if let Some(wait) = wait.filter(|wait| *wait <= self.shared.limits.max_wait) {
-                    drop(response);
+                    drop((response, told));
                     cx.pause(wait).await?;
                     continue;
                 }
             }
             let most = self.shared.limits.response_bytes;
             let read = cx.bounded(limit, reply::read(response, most)).await?;
-            let mut reply = read.map_err(|error| self.unreachable(tool, &error))?;
+            let received = read.map_err(|error| self.unreachable(tool, &error, told.as_mut()))?;
+            if let Some(told) = &mut told {
+                told.read(&received);
+            }
+            let mut reply = received.understood();
             self.proof.hide(&mut reply);
             return Ok(reply);
         }
@@ -286,6 +298,14 @@ impl Session for HttpSession {
         }
         *self.cookies.lock().unwrap_or_else(PoisonError::into_inner) = jar;
     }
+
+    fn keep_exchanges(&self) {
+        self.proof.keep_exchanges();
+    }
+
+    fn archive(&self) -> Option<har::v1_2::Log> {
+        self.proof.archive(&self.shared.name)
+    }
 }
 
 fn forbidden(tool: &Tool, reason: String) -> CallError {
@@ -307,8 +327,23 @@ fn plan(tool: &Tool) -> Result<&Plan, Rejection> {
 }
 
 impl HttpSession {
+    /// A URL without the secret of its query.
+    fn shown(&self, url: &Url) -> String {
+        let mut url = url.clone();
+        if let Some(Credentials::Query(secret, _)) = self.proof.credentials() {
+            let is_secret = |name: &str| name == secret.as_str();
+            if url.query_pairs().any(|(name, _)| is_secret(&name)) {
+                let pairs = url.query_pairs().into_owned();
+                let others: Vec<_> = pairs.filter(|(name, _)| !is_secret(name)).collect();
+                url.query_pairs_mut().clear().extend_pairs(others);
+            }
+            url.query_pairs_mut().append_pair(secret, HIDDEN);
+        }
+        // Brackets of the mark are not worth encoding.
+        url.as_str().replace("%5Bredacted%5D", HIDDEN)
+    }
+
     fn effect(&self, tool: &Tool, request: &Request) -> Effect {
-        let mut url = request.url.clone();
         let mut headers = request.headers.clone();
         headers.extend(
             request
@@ -328,13 +363,10 @@ impl HttpSession {
                 let shown = format!("{}{HIDDEN}", scheme(name, value));
                 headers.push((name.as_str().to_owned(), shown));
             }
-            Some(Credentials::Query(name, _)) => {
-                url.query_pairs_mut().append_pair(name, HIDDEN);
-            }
             Some(Credentials::Client(_)) => {
                 headers.push(("authorization".to_owned(), format!("Bearer {HIDDEN}")));
             }
-            None => {}
+            Some(Credentials::Query(..)) | None => {}
         }
         Effect {
             kind: match tool.access {
@@ -342,15 +374,24 @@ impl HttpSession {
                 Access::Idempotent | Access::Write => EffectKind::Write,
             },
             method: request.method.clone(),
-            // Brackets of the mark are not worth encoding.
-            url: url.as_str().replace("%5Bredacted%5D", HIDDEN),
+            url: self.shown(&request.url),
             headers,
             body: request.body.shown(SHOWN_BODY),
             held: false,
         }
     }
 
-    fn unreachable(&self, tool: &Tool, error: &reqwest::Error) -> CallError {
+    /// Why no answer came; the exchange is told.
+    fn unreachable(
+        &self,
+        tool: &Tool,
+        error: &reqwest::Error,
+        told: Option<&mut UnderWay<'_>>,
+    ) -> CallError {
+        let reason = self.proof.without_secrets(causes(error));
+        if let Some(told) = told {
+            told.failed(reason.clone());
+        }
         let mut cause: Option<&dyn std::error::Error> = Some(error);
         while let Some(error) = cause {
             if let Some(private) = error.downcast_ref::<PrivateAddress>() {
@@ -360,7 +401,7 @@ impl HttpSession {
         }
         CallError::Unreachable {
             tool: tool.name.clone(),
-            reason: self.proof.without_secrets(causes(error)),
+            reason,
         }
     }
 
@@ -418,14 +459,15 @@ impl HttpSession {
         plan: &Plan,
         request: &Request,
         cx: &Cx,
-    ) -> Result<Response, CallError> {
+    ) -> Result<Arrived<'_>, CallError> {
         let (mut method, mut url) = (request.method.clone(), request.url.clone());
         let mut payload = Some(&request.body);
         for _ in 0..=REDIRECTS {
-            let response = self.send(tool, &method, &url, request, payload, cx).await?;
+            let arrived = self.send(tool, &method, &url, request, payload, cx).await?;
+            let response = &arrived.response;
             self.keep_cookies(&url, response.headers());
-            let Some(next) = redirect(&response, &url) else {
-                return Ok(response);
+            let Some(next) = redirect(response, &url) else {
+                return Ok(arrived);
             };
             let reason = forbids_url(&self.shared.allow, &plan.base, &next)
                 .map(|reason| format!("it redirects to {next}: {reason}"))
@@ -457,12 +499,13 @@ impl HttpSession {
         request: &Request,
         payload: Option<&Payload>,
         cx: &Cx,
-    ) -> Result<Response, CallError> {
+    ) -> Result<Arrived<'_>, CallError> {
         let broken = |what: &str| CallError::Unreachable {
             tool: tool.name.clone(),
             reason: format!("{what} cannot be sent"),
         };
         let method = Method::from_bytes(method.as_bytes()).map_err(|_| broken("the method"))?;
+        let shown = || self.shown(url);
         let mut url = url.clone();
         let mut headers = HeaderMap::new();
         let mut put = |name: HeaderName, value: &str, hidden: bool| {
@@ -487,36 +530,19 @@ impl HttpSession {
         }
         // Last of all: cookies and rules go by the origin that everybody knows.
         let url = self.real(url).map_err(|()| broken("the URL"))?;
-        let mut builder = self.shared.client.request(method, url);
-        match payload {
-            None | Some(Payload::Empty) => {}
-            Some(Payload::Bytes { media, bytes }) => {
-                if !headers.contains_key(CONTENT_TYPE) {
-                    let media =
-                        HeaderValue::from_str(media).map_err(|_| broken("the media type"))?;
-                    headers.insert(CONTENT_TYPE, media);
-                }
-                builder = builder.body(bytes.clone());
-            }
-            Some(Payload::Multipart(parts)) => {
-                let mut form = reqwest::multipart::Form::new();
-                for part in parts {
-                    let mut made = reqwest::multipart::Part::bytes(part.bytes.clone());
-                    if part.file {
-                        made = made.file_name(part.name.clone());
-                    }
-                    if let Some(media) = &part.media {
-                        made = made
-                            .mime_str(media)
-                            .map_err(|_| broken("a part's media type"))?;
-                    }
-                    form = form.part(part.name.clone(), made);
-                }
-                builder = builder.multipart(form);
-            }
+        let builder = self.shared.client.request(method, url);
+        let builder = loaded(builder, payload, &mut headers).map_err(broken)?;
+        let outgoing = builder.headers(headers).build();
+        let outgoing = outgoing.map_err(|_| broken("the request"))?;
+        let body = || payload.and_then(|payload| payload.shown(MAX_BODY));
+        let mut told = self.proof.sending(&outgoing, || (shown(), body()));
+        let sent = self.shared.client.execute(outgoing).await;
+        let response =
+            sent.map_err(|error| self.unreachable(tool, &error.without_url(), told.as_mut()))?;
+        if let Some(told) = &mut told {
+            told.head(&response);
         }
-        let sent = builder.headers(headers).send().await;
-        sent.map_err(|error| self.unreachable(tool, &error.without_url()))
+        Ok(Arrived { response, told })
     }
 
     fn cookie_header(&self, url: &Url, own: &[String]) -> String {
@@ -562,6 +588,39 @@ impl HttpSession {
             },
         })
     }
+}
+
+/// A request with its body. What cannot be sent, if that is so.
+fn loaded(
+    builder: RequestBuilder,
+    payload: Option<&Payload>,
+    headers: &mut HeaderMap,
+) -> Result<RequestBuilder, &'static str> {
+    Ok(match payload {
+        None | Some(Payload::Empty) => builder,
+        Some(Payload::Bytes { media, bytes }) => {
+            if !headers.contains_key(CONTENT_TYPE) {
+                let media = HeaderValue::from_str(media).map_err(|_| "the media type")?;
+                headers.insert(CONTENT_TYPE, media);
+            }
+            builder.body(bytes.clone())
+        }
+        Some(Payload::Multipart(parts)) => {
+            let mut form = reqwest::multipart::Form::new();
+            for part in parts {
+                let mut made = reqwest::multipart::Part::bytes(part.bytes.clone());
+                if part.file {
+                    made = made.file_name(part.name.clone());
+                }
+                if let Some(media) = &part.media {
+                    let typed = made.mime_str(media);
+                    made = typed.map_err(|_| "a part's media type")?;
+                }
+                form = form.part(part.name.clone(), made);
+            }
+            builder.multipart(form)
+        }
+    })
 }
 
 /// Where a response sends us, if it does.

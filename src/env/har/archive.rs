@@ -1,11 +1,10 @@
-//! HTTP exchanges as an HTTP Archive 1.2, with secrets redacted.
+//! From exchanges to the archive.
 
 use har::v1_2::{
     Cache, Content, Cookies, Creator, Entries, Headers, Log, PageTimings, Pages, PostData,
     QueryString, Request, Response, Timings,
 };
 
-use super::writes::is_secret;
 use crate::types::REDACTED;
 
 /// A request and what came of it.
@@ -226,6 +225,15 @@ fn response(exchange: &HttpExchange) -> Response {
         body_size: reply.transferred.unwrap_or(-1),
         comment: None,
     }
+}
+
+/// Whether a header's value proves who one is.
+pub(in crate::env) fn is_secret(name: &str) -> bool {
+    const PARTS: [&str; 9] = [
+        "auth", "cookie", "token", "secret", "api-key", "apikey", "session", "password", "csrf",
+    ];
+    let name = name.to_ascii_lowercase();
+    PARTS.iter().any(|part| name.contains(part)) || name.contains("xsrf")
 }
 
 fn find<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
