@@ -281,8 +281,13 @@ fn summary(rates: &Rates) -> String {
     lines.join("\n")
 }
 
-fn percent(rate: Option<f64>, interval: Option<Interval>) -> String {
-    match (rate, interval) {
+/// A rate with its interval, and the counts that it is made of.
+fn rate_line(
+    (rate, interval): (Option<f64>, Option<Interval>),
+    n: u32,
+    counts: &[(u32, &str)],
+) -> String {
+    let rate = match (rate, interval) {
         (Some(rate), Some(Interval { low, high })) => format!(
             "{:.1}% (95%: {:.1}-{:.1}%)",
             rate * 100.0,
@@ -290,20 +295,33 @@ fn percent(rate: Option<f64>, interval: Option<Interval>) -> String {
             high * 100.0
         ),
         _ => "none decided".to_owned(),
-    }
+    };
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(count, of)| format!("{count} {of}"))
+        .collect();
+    format!("{rate}  n {n}: {}", counts.join(", "))
 }
 
 fn pass_line(counts: &PassCounts) -> String {
-    format!(
-        "{}  n {}: {} pass, {} fail, {} unsure, {} tie, {} missing",
-        percent(counts.rate, counts.interval),
-        counts.n,
-        counts.pass,
-        counts.fail,
-        counts.unsure,
-        counts.tie,
-        counts.missing
-    )
+    let parts = [
+        (counts.pass, "pass"),
+        (counts.fail, "fail"),
+        (counts.unsure, "unsure"),
+        (counts.tie, "tie"),
+        (counts.missing, "missing"),
+    ];
+    rate_line((counts.rate, counts.interval), counts.n, &parts)
+}
+
+fn win_line(counts: &WinCounts) -> String {
+    let parts = [
+        (counts.win, "win"),
+        (counts.loss, "loss"),
+        (counts.tie, "tie"),
+        (counts.missing, "missing"),
+    ];
+    rate_line((counts.rate, counts.interval), counts.n, &parts)
 }
 
 fn solve_line(solve: &SolveRate) -> String {
@@ -317,16 +335,4 @@ fn solve_line(solve: &SolveRate) -> String {
         ),
         _ => format!("none decided, {} missing", solve.missing),
     }
-}
-
-fn win_line(counts: &WinCounts) -> String {
-    format!(
-        "{}  n {}: {} win, {} loss, {} tie, {} missing",
-        percent(counts.rate, counts.interval),
-        counts.n,
-        counts.win,
-        counts.loss,
-        counts.tie,
-        counts.missing
-    )
 }

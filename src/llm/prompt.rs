@@ -10,11 +10,6 @@ use serde_json::Value;
 
 use crate::types::{Action, Effect, Observation, PathStep, TOOLS_SCHEME, View, unseen};
 
-/// Opens the fenced part.
-pub(crate) const OPEN: &str = Scene::Page.open();
-/// Closes it.
-pub(crate) const CLOSE: &str = Scene::Page.close();
-
 /// What a prompt shows a state of. Each has words and markers of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scene {
@@ -48,6 +43,16 @@ impl Scene {
             Self::Page => "PAGE>>>",
             Self::Tools => "DATA>>>",
         }
+    }
+
+    /// What others wrote, already without control sequences, in its fence.
+    pub(crate) fn fenced(self, inner: &str) -> String {
+        let end = if inner.is_empty() || inner.ends_with('\n') {
+            ""
+        } else {
+            "\n"
+        };
+        format!("{}\n{inner}{end}{}", self.open(), self.close())
     }
 
     /// What stands before a state.
@@ -137,32 +142,30 @@ pub(crate) fn shown(observation: &Observation, most: u32) -> String {
 /// The fenced observation, with the notices that its text does not repeat.
 pub(crate) fn fence(observation: &Observation, most: u32) -> String {
     let scene = Scene::of(observation);
-    let mut out = format!("{}\n", scene.open());
     let text = shown(observation, most);
+    let mut inner = String::new();
     if scene == Scene::Page && !text.contains(&neutral(&observation.url)) {
-        let _written = writeln!(out, "URL: {}", line(&observation.url, 120));
+        let _written = writeln!(inner, "URL: {}", line(&observation.url, 120));
     }
-    out.push_str(&text);
+    inner.push_str(&text);
     for notice in &observation.notices {
         let note = line(&notice.text, 160);
         if !text.contains(&note) {
-            let _written = writeln!(out, "! {note}");
+            let _written = writeln!(inner, "! {note}");
         }
     }
-    out.push_str(scene.close());
-    out
+    scene.fenced(&inner)
 }
 
 /// Writes that wait to be sent, fenced: a request's body is the page's as much as the agent's.
 pub(crate) fn waiting(writes: &[Effect], scene: Scene) -> String {
-    let mut out = format!("{}\n", scene.open());
+    let mut told = String::new();
     for write in writes {
         let url = line(&write.url, 160);
         let body = line(write.body.as_deref().unwrap_or_default(), 600);
-        let _written = writeln!(out, "{} {url} {body}", write.method);
+        let _written = writeln!(told, "{} {url} {body}", write.method);
     }
-    out.push_str(scene.close());
-    out
+    scene.fenced(&told)
 }
 
 /// An action in words, its target in place of its reference.
