@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Policy, Proposal, ProposeError, batch, wire};
+use super::{Policy, Proposal, ProposeError, batch, menu, wire};
 use crate::context::Cx;
 use crate::llm::prompt::{self, Cut, Scene};
 use crate::llm::{ChatModel, ChatReply, ChatRequest, Message, ResponseFormat, Role};
@@ -465,14 +465,12 @@ fn system(actions: &[ActionSpec], rounds: bool, scene: Scene) -> String {
     };
     let (tools, own): (Vec<&ActionSpec>, Vec<&ActionSpec>) =
         actions.iter().partition(|spec| spec.outside);
-    let mut list = wire::list(&own, rounds);
+    let mut list = menu::list(&own, rounds);
     if !tools.is_empty() {
         let _written = writeln!(
             list,
-            "Each tool below is an action too; its provider describes it:\n{}\n{}{}",
-            scene.open(),
-            wire::list(&tools, rounds),
-            scene.close()
+            "Each tool below is an action too; its provider describes it:\n{}",
+            scene.fenced(&menu::list(&tools, rounds))
         );
     }
     format!(
@@ -503,8 +501,8 @@ fn tried(sibling: &Sibling, view: &View<'_>) -> String {
             out.push_str(&prompt::line(url, 80));
             if !seen.is_empty() {
                 let seen = prompt::line(seen, SEEN);
-                let scene = Scene::of(view.observation);
-                let _written = write!(out, "\n{}\n{seen}\n{}", scene.open(), scene.close());
+                out.push('\n');
+                out.push_str(&Scene::of(view.observation).fenced(&seen));
             }
         }
         SiblingOutcome::Rejected(rejection) => {

@@ -3,6 +3,7 @@
 mod batch;
 mod lexical;
 mod llm;
+mod menu;
 mod proposal;
 mod wire;
 

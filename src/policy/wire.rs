@@ -1,12 +1,11 @@
-//! Between an environment's action specs and what a model writes: the schema that constrains it,
-//! the list it reads, and the way back to an [`Action`].
+//! Between an environment's action specs and what a model writes: the schema that constrains it, and
+//! the way back to an [`Action`].
 //!
 //! The schema has one flat variant per kind of action, with every field required, so that strict
 //! modes accept it and a grammar can be made of it. References are enumerated: a constrained model
 //! cannot name an element that is not there, nor fill a link.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
@@ -18,22 +17,22 @@ use crate::types::{Action, ActionSpec, Element, ElementState, Observation, REFER
 const ACTION: &str = "action";
 /// The field for the reason.
 pub(super) const WHY: &str = "why";
-/// Characters of an argument's choices that the list of actions shows.
-const MOST_CHOICES: usize = 200;
 /// Longer lists of references become free strings: grammars grow with them.
 const MOST_REFS: usize = 200;
 
 /// One argument as it is offered to the model.
-struct Argument {
-    name: String,
-    schema: Value,
-    required: bool,
+pub(super) struct Argument {
+    pub(super) name: String,
+    pub(super) schema: Value,
+    /// What it is, in the words of whoever offers it; may be empty.
+    pub(super) description: String,
+    pub(super) required: bool,
     reference: bool,
 }
 
 /// The arguments of an action that the model may write. Optional ones are left out where the action
 /// works on an element: they cost tokens and small models misuse them.
-fn offered(spec: &ActionSpec) -> Vec<Argument> {
+pub(super) fn offered(spec: &ActionSpec) -> Vec<Argument> {
     let arguments = arguments(spec);
     let has_reference = arguments.iter().any(|a| a.reference);
     arguments
@@ -56,6 +55,10 @@ fn arguments(spec: &ActionSpec) -> Vec<Argument> {
         .map(|(name, schema)| Argument {
             name: name.clone(),
             schema: plain(schema, &spec.parameters),
+            description: schema["description"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
             required: required.contains(name.as_str()),
             reference: is_reference(name, schema),
         })
@@ -141,7 +144,7 @@ fn bare(key: &str, part: &Value) -> Value {
 }
 
 /// The name of an argument in the model's object.
-fn key(argument: &str) -> String {
+pub(super) fn key(argument: &str) -> String {
     if [ACTION, WHY, batch::ID, batch::AFTER].contains(&argument) {
         format!("{argument}_")
     } else {
@@ -191,46 +194,6 @@ fn fits(action: &str, element: &Element) -> bool {
 /// Whether an element can be acted upon now.
 pub(crate) fn usable(element: &Element) -> bool {
     element.interactive && !element.states.contains(&ElementState::Disabled)
-}
-
-/// The action list for the prompt, one a line. Constant for an environment. With `rounds` it says
-/// which actions share none.
-pub(super) fn list(actions: &[&ActionSpec], rounds: bool) -> String {
-    let mut out = String::new();
-    for spec in actions {
-        let arguments: Vec<String> = offered(spec)
-            .iter()
-            .map(|a| {
-                let optional = if a.required { "" } else { "?" };
-                let choices = a.schema["enum"].as_array().map(|choices| {
-                    let choices: Vec<&str> = choices.iter().filter_map(Value::as_str).collect();
-                    format!(": {}", line(&choices.join("|"), MOST_CHOICES))
-                });
-                let name = line(&key(&a.name), 64);
-                format!("{name}{optional}{}", choices.unwrap_or_default())
-            })
-            .collect();
-        let end = if spec.terminal {
-            " Ends the task."
-        } else if rounds && !spec.together {
-            " Stands alone."
-        } else {
-            ""
-        };
-        let text = line(&spec.description, 400);
-        let text = text
-            .split(". ")
-            .next()
-            .unwrap_or_default()
-            .trim_end_matches('.');
-        let text = match line(text, 90) {
-            text if text.is_empty() => text,
-            text => format!(": {text}"),
-        };
-        let (name, arguments) = (&spec.name, arguments.join(", "));
-        let _written = writeln!(out, "{name}({arguments}){text}.{end}");
-    }
-    out
 }
 
 /// The schemas of single actions. `tried` are not offered again where one reference is all that
