@@ -16,7 +16,7 @@ use crate::env::tools::http::BodyShape;
 use crate::env::tools::openapi::{Census, Document, Options, Version, census, convert};
 use crate::env::tools::registry::{Loaded, Registry, RegistryError};
 use crate::env::tools::{
-    Access, Binding, CallError, Reply, Suspicion, Tool, cut, strict, suspicions,
+    Access, Binding, CallError, Reply, Session, Suspicion, Tool, cut, strict, suspicions,
 };
 use crate::types::unseen;
 
@@ -418,7 +418,27 @@ async fn call(args: &CallArgs, cx: &Cx) -> Result<Exit, CliError> {
     let (loaded, tool) = find(&registry, &args.tool)?;
     let arguments = arguments(args, &tool)?;
     let (session, lease) = args.site.session(&args.registry, loaded, cx).await?;
-    let prepared = session.prepare(&tool, &arguments).map_err(|rejection| {
+    let ended = send(args, &tool, &arguments, &*session, cx).await;
+    // Whatever came of it: a program that ends gives back what it borrowed.
+    session.close().await;
+    let closed = match lease {
+        Some(lease) => lease.close(false, cx).await,
+        None => Ok(()),
+    };
+    let exit = ended?;
+    closed.map_err(|error| CliError::new(Exit::Environment, error))?;
+    Ok(exit)
+}
+
+/// Sends a call, or shows it where it is not to be sent.
+async fn send(
+    args: &CallArgs,
+    tool: &Tool,
+    arguments: &Map<String, Value>,
+    session: &dyn Session,
+    cx: &Cx,
+) -> Result<Exit, CliError> {
+    let prepared = session.prepare(tool, arguments).map_err(|rejection| {
         CliError::new(Exit::Usage, &rejection).hint(format!(
             "`branchline tools show {} {}` lists the arguments",
             args.registry, tool.name
@@ -447,7 +467,7 @@ async fn call(args: &CallArgs, cx: &Cx) -> Result<Exit, CliError> {
         ));
         return Ok(Exit::NotSolved);
     }
-    let reply = session.call(&tool, &prepared, cx).await.map_err(|error| {
+    let reply = session.call(tool, &prepared, cx).await.map_err(|error| {
         let exit = match &error {
             CallError::Interrupted(crate::context::Interrupted::Cancelled) => Exit::Interrupted,
             CallError::Interrupted(_)
@@ -457,11 +477,6 @@ async fn call(args: &CallArgs, cx: &Cx) -> Result<Exit, CliError> {
         };
         CliError::new(exit, error)
     })?;
-    session.close().await;
-    if let Some(lease) = lease {
-        let closed = lease.close(false, cx).await;
-        closed.map_err(|error| CliError::new(Exit::Environment, error))?;
-    }
     show_reply(args, &reply)?;
     Ok(if reply.error {
         Exit::NotSolved
