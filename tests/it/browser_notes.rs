@@ -23,19 +23,15 @@ use branchline::search::{Budget, SearchConfig};
 use branchline::types::{Action, MissReason, Rung, Seed, SiteNoteKind, Writes};
 use serde_json::json;
 
+use crate::support::lane::{self, page};
 use crate::support::serve::{greeter, listen, serve, serve_on};
 use crate::support::steps::{done, reference};
 
-fn page(body: &'static str) -> axum::routing::MethodRouter {
-    get(move || std::future::ready(Html(body)))
-}
-
 fn config() -> BrowserConfig {
     BrowserConfig {
-        screenshots: false,
         double_load: true,
         settle: Duration::from_secs(2),
-        ..BrowserConfig::default()
+        ..lane::config()
     }
 }
 

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::gate::{AtGate, Gate, Pass};
+use super::gate::{AtGate, Gate, Pass, Verdict};
 use super::transport::Transport;
 use crate::context::{Cx, Interrupted};
 
@@ -229,8 +229,9 @@ impl Connection {
         *self.0.alive.borrow()
     }
 
-    /// Stops every write of this browser that no lane has let pass, from now on.
-    pub(super) async fn close_gate(&self, cx: &Cx) -> Result<(), CdpError> {
+    /// Sees every write of this browser that no lane has let pass, from now on, and with `hold` stops it.
+    pub(super) async fn keep_gate(&self, hold: bool, cx: &Cx) -> Result<(), CdpError> {
+        self.0.gate().hold(hold);
         let all = RequestPattern {
             url_pattern: Some("*".to_owned()),
             request_stage: Some(RequestStage::Request),
@@ -400,7 +401,7 @@ impl Inner {
         self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers a request at the gate; returns whether it was stopped.
+    /// Answers a request at the gate; returns whether the lanes are to be told of it.
     fn at_gate(&self, event: &Event) -> bool {
         let request: AtGate = match serde_json::from_str(event.params.get()) {
             Ok(request) => request,
@@ -410,21 +411,20 @@ impl Inner {
                 return false;
             }
         };
-        let opens = self.gate().opens(&request);
+        let verdict = self.gate().judge(&request);
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let request = request.request_id;
-        let answer = if opens {
-            serde_json::json!({
+        let answer = match verdict {
+            Verdict::Known | Verdict::Unseen => serde_json::json!({
                 "id": id, "method": "Fetch.continueRequest", "params": { "requestId": request },
-            })
-        } else {
-            serde_json::json!({
+            }),
+            Verdict::Stopped => serde_json::json!({
                 "id": id, "method": "Fetch.fulfillRequest",
                 "params": { "requestId": request, "responseCode": 204 },
-            })
+            }),
         };
         self.out.send(answer.to_string()).ok();
-        !opens
+        verdict != Verdict::Known
     }
 
     fn event(&self, event: Event) {

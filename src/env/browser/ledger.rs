@@ -233,14 +233,15 @@ impl Ledger {
         }
     }
 
-    /// A write that was stopped after its page had gone. It may have been noted before.
-    pub(super) fn gone(&mut self, class: RequestClass, effect: Effect) {
+    /// A write that the gate saw after its page had gone: stopped with `hold`, else sent. It may have
+    /// been noted before.
+    pub(super) fn gone(&mut self, class: RequestClass, hold: bool, effect: Effect) {
         let effect = Effect {
-            held: true,
+            held: hold,
             ..effect
         };
         if class != RequestClass::Read && !self.effects.contains(&effect) {
-            self.held |= class == RequestClass::Write;
+            self.held |= hold && class == RequestClass::Write;
             self.effects.push(effect);
         }
     }

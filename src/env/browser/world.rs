@@ -303,10 +303,9 @@ impl BrowserWorld {
                     OpenError::Other(format!("failed to start the browser: {error}"))
                 }
             })?;
-        if self.shared.writes == Writes::Hold {
-            let closed = chromium.connection().close_gate(cx).await;
-            closed.map_err(|error| OpenError::Other(error.to_string()))?;
-        }
+        let hold = self.shared.writes == Writes::Hold;
+        let kept = chromium.connection().keep_gate(hold, cx).await;
+        kept.map_err(|error| OpenError::Other(error.to_string()))?;
         let chromium = Arc::new(chromium);
         *slot = Some(Arc::clone(&chromium));
         Ok(chromium)

@@ -24,7 +24,7 @@ use crate::env::browser::archive::Archive;
 use crate::env::browser::connection::{CALL_LIMIT, CdpError, Connection};
 
 /// How long after its end a tab's last requests are waited for; they come within a few milliseconds.
-const LAST_WORDS: Duration = Duration::from_millis(100);
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// A browser context with its event task. Dropping it disposes of the context.
 pub(in crate::env::browser) struct Lane {
@@ -198,11 +198,11 @@ impl Lane {
         Ok(self.lock().ledger.cookies(&now, logical))
     }
 
-    /// Where writes are held and a tab has just closed: waits for what it sent last, which the gate
-    /// tells of a moment later and no event announces.
+    /// Where a tab has just closed: waits for what it sent last, which the gate tells of a moment later
+    /// and no event announces.
     pub(in crate::env::browser) async fn hear_last_words(&self, cx: &Cx) -> Result<(), CdpError> {
         let closed = self.lock().closed.take();
-        let Some(closed) = closed.filter(|_| self.setup.hold.is_some()) else {
+        let Some(closed) = closed else {
             return Ok(());
         };
         let left = LAST_WORDS.saturating_sub(closed.elapsed());

@@ -52,7 +52,7 @@ impl Follower {
         }
     }
 
-    /// A write that a tab or frame of this lane sent while it closed: the gate stopped it.
+    /// A write that a tab or frame of this lane sent while it closed: only the gate has seen it.
     pub(super) fn left_behind(&self, event: &PausedEvent) {
         let mut guard = self.shared.lock();
         let state = &mut *guard;
@@ -64,7 +64,8 @@ impl Follower {
         }
         let url = self.setup.logical(&event.request.url);
         let class = self.setup.class(&event.request.method, &url, event.r#use());
-        state.ledger.gone(class, event.request.effect(url));
+        let hold = self.setup.hold.is_some();
+        state.ledger.gone(class, hold, event.request.effect(url));
     }
 
     pub(super) fn request(&self, session: Option<&str>, event: RequestEvent) {
@@ -162,13 +163,11 @@ impl Follower {
             state.asked.insert(event.network_id.clone(), asked);
         }
         drop(guard);
-        if hold {
-            self.connection.pass(Pass {
-                network: event.network_id,
-                method: event.request.method,
-                url: event.request.url,
-            });
-        }
+        self.connection.pass(Pass {
+            network: event.network_id,
+            method: event.request.method,
+            url: event.request.url,
+        });
         let go_on = ContinueRequestParams::new(id);
         drop(self.connection.send(session, go_on));
     }
