@@ -495,7 +495,7 @@ mod tests {
                         RestoreFigures { count: 1, ms: 90 },
                     ),
                     (
-                        (Rung::Document, MissReason::SeveralTabs),
+                        (Rung::Document, MissReason::Opener),
                         RestoreFigures { count: 6, ms: 0 },
                     ),
                 ]
@@ -553,7 +553,7 @@ mod tests {
           calls       5 sent in the search, 3 answered from the record
           restores    live 10 (mean 0.9 ms), replay 7 (mean 1.3 s)
           missed      document 1: it ended in another state, 90 ms in all
-                      document 6: several tabs were open
+                      document 6: a tab can talk to the one that opened it
           learned     shop.test: document is tried after replay now
           lost        n3, with all that was under it: no way leads back
           this site   the service worker http://shop.test/sw.js is bypassed
@@ -765,13 +765,13 @@ mod tests {
             "mismatches": 1,
             "misses": {
               "document": {
+                "opener": {
+                  "count": 6,
+                  "ms": 0
+                },
                 "other_state": {
                   "count": 1,
                   "ms": 90
-                },
-                "several_tabs": {
-                  "count": 6,
-                  "ms": 0
                 }
               }
             },

@@ -134,8 +134,8 @@ pub enum MissReason {
     RecordFull,
     /// What was kept of the state had to make room for other states.
     Evicted,
-    /// Several tabs were open.
-    SeveralTabs,
+    /// A tab can talk to the one that opened it, whose document has gone on since.
+    Opener,
     /// The page keeps something in `IndexedDB` or Cache Storage that cannot be put back.
     ClientStore,
     /// The page is no recorded document (`about:blank`, a page that the browser made).
@@ -166,7 +166,7 @@ impl MissReason {
             | Self::Socket
             | Self::RecordFull
             | Self::Evicted
-            | Self::SeveralTabs
+            | Self::Opener
             | Self::ClientStore
             | Self::NoDocument
             | Self::ServerMoved
@@ -200,7 +200,7 @@ impl MissReason {
             Self::Socket => "the page talks by WebSocket",
             Self::RecordFull => "the record of responses is full",
             Self::Evicted => "what was kept made room for other states",
-            Self::SeveralTabs => "several tabs were open",
+            Self::Opener => "a tab can talk to the one that opened it",
             Self::ClientStore => "what the page stores cannot be put back",
             Self::NoDocument => "its document was not recorded",
             Self::ServerMoved => "the server was written to since",

@@ -269,6 +269,37 @@ async fn browser_digest_counts_tabs_and_which_is_active() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn browser_digest_counts_what_the_tabs_in_the_background_show() {
+    let lab = Lab::new("/").await;
+    let mut env = lab.open("").await;
+    let seen = env.observe(&lab.cx).await.unwrap();
+    let on = |name: &str| {
+        let mut found = seen.elements.iter();
+        let found = found.find(|e| e.interactive && e.name == name).unwrap();
+        json!({ "ref": found.r#ref, "text": "Bob" })
+    };
+    let check = json!({ "ref": on("Box")["ref"], "on": true });
+    let mut act = async |name: &str, arguments| {
+        let step = env.act(&Action::new(name, arguments), &lab.cx).await;
+        assert!(matches!(step.unwrap(), Step::Done { .. }), "{name}");
+        env.observe(&lab.cx).await.unwrap().digest
+    };
+    let mut digests = vec![act("tab_open", json!({"url": "/two"})).await];
+    assert_eq!(digests[0], act("find", json!({"text": "two"})).await);
+    for (name, arguments) in [
+        ("fill", on("Name")),
+        ("check", check),
+        ("scroll", json!({"direction": "down"})),
+    ] {
+        act("tab_switch", json!({"index": 1})).await;
+        act(name, arguments).await;
+        digests.push(act("tab_switch", json!({"index": 2})).await);
+    }
+    let distinct: std::collections::HashSet<_> = digests.iter().collect();
+    assert_eq!(distinct.len(), digests.len(), "{digests:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn browser_digest_never_shows_a_password() {
     let lab = Lab::new("/").await;
     let mut env = lab.open("pass.value = 'hunter2hunter2'").await;

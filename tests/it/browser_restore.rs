@@ -1,7 +1,6 @@
 //! The ladder of restores against real Chromium: every rung, and every reason for missing one that
 //! can be provoked.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,11 +11,11 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use branchline::env::World;
-use branchline::env::browser::{BrowserBinary, BrowserConfig, BrowserKind, RestoreLimits};
+use branchline::env::browser::{BrowserConfig, RestoreLimits};
 use branchline::types::{Action, MissReason, Rung, Seed, SiteNote, SiteNoteKind, Step, Writes};
 use serde_json::json;
 
-use crate::support::lane::{Lane, Served, config, page, ways};
+use crate::support::lane::{Lane, Served, config, full_chromium, page, ways};
 use crate::support::serve::greeter;
 
 const AWAY: &str = "<title>Away</title><p>elsewhere</p>";
@@ -26,24 +25,6 @@ fn site(body: &'static str) -> Router {
     Router::new()
         .route("/", page(body))
         .route("/away", page(AWAY))
-}
-
-/// The full browser, which alone keeps pages; without it the test says so and passes.
-#[expect(clippy::print_stderr, reason = "a skipped test says why")]
-fn full_chromium() -> Option<BrowserBinary> {
-    let names = [
-        "/usr/bin/chromium",
-        "/usr/bin/chromium-browser",
-        "/usr/bin/google-chrome",
-    ];
-    let path = names.map(PathBuf::from).into_iter().find(|p| p.exists());
-    if path.is_none() {
-        eprintln!("SKIP: no full Chromium is installed, so no back/forward cache");
-    }
-    path.map(|path| BrowserBinary {
-        path,
-        kind: BrowserKind::Chromium,
-    })
 }
 
 const CLOSURE: &str = r#"<title>Counter</title><p id=out>0</p>
@@ -345,11 +326,10 @@ fn troublesome(socket: &str) -> Router {
         new WebSocket('{socket}'); out.textContent = 'listening'</script>"
     );
     let home = r"<title>Home</title><a href=/stream>Stream</a> <a href=/events>Events</a> <a href=/large>Large</a>
-        <a href=/socket>Socket</a> <a href=/away>Away</a> <a href=/tab target=_blank>Tab</a> <a href=/clock>Clock</a>";
+        <a href=/socket>Socket</a> <a href=/away>Away</a> <a href=/clock>Clock</a>";
     Router::new()
         .route("/", page(home))
         .route("/away", page(AWAY))
-        .route("/tab", page("<title>Tab</title>a tab"))
         .route("/stream", page("<title>Stream</title><p id=out></p><script>
             fetch('/endless').then(async (r) => { const reader = r.body.getReader(); await reader.read(); out.textContent = 'begun'; })</script>"))
         .route("/endless", get(move || std::future::ready(endless())))
@@ -383,7 +363,6 @@ async fn browser_names_the_reason_for_every_missed_rung() {
         ("Events", MissReason::Stream),
         ("Large", MissReason::TooLarge),
         ("Socket", MissReason::Socket),
-        ("Tab", MissReason::SeveralTabs),
         ("Clock", MissReason::NotRecorded),
     ] {
         lane.restore(&home).await;

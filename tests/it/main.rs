@@ -18,6 +18,7 @@ mod browser_posted;
 mod browser_restore;
 mod browser_sites;
 mod browser_stores;
+mod browser_tabs;
 mod browser_walks;
 mod cli;
 mod conformance;

@@ -11,7 +11,7 @@ use chromiumoxide_cdp::cdp::browser_protocol::input::{
     DispatchMouseEventType, DragData, InsertTextParams, MouseButton, SetInterceptDragsParams,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::page::NavigateParams;
-use chromiumoxide_cdp::cdp::browser_protocol::target::{ActivateTargetParams, CloseTargetParams};
+use chromiumoxide_cdp::cdp::browser_protocol::target::CloseTargetParams;
 use serde_json::Value;
 
 use super::connection::CdpError;
@@ -122,12 +122,7 @@ impl Browser {
             Verb::Forward => self.history(1, cx).await?,
             Verb::TabSwitch(to) => {
                 let session = self.tab(to.index)?;
-                let target = self.lane.lock().sessions[&session].target.clone();
-                let connection = &self.lane.connection;
-                connection
-                    .call(None, ActivateTargetParams::new(target), cx)
-                    .await?;
-                self.lane.lock().active = Some(session);
+                self.lane.activate(&session, cx).await?;
             }
             Verb::TabOpen(open) => {
                 let url = self.address(&open.url)?;
@@ -466,6 +461,21 @@ impl Browser {
         Refusal::Rejected(Rejection::new(format!(
             "{url} could not be loaded: {error}"
         )))
+    }
+
+    /// The number of the tab that an action is for: the active one, or the one that it names; 0 for
+    /// one that it opens itself.
+    pub(super) fn tab_of(&self, verb: &Verb) -> u32 {
+        let named = match verb {
+            Verb::TabOpen(_) => return 0,
+            Verb::TabSwitch(to) => Some(to.index),
+            Verb::TabClose(close) => close.index,
+            _ => None,
+        };
+        let state = self.lane.lock();
+        let named = named.and_then(|index| state.tabs.get((index as usize).checked_sub(1)?));
+        let session = named.and_then(|id| state.sessions.get(id));
+        session.map_or_else(|| state.tab().unwrap_or(0), |session| session.tab)
     }
 
     fn tab(&self, index: u32) -> Result<String, Refusal> {

@@ -1,7 +1,7 @@
 //! The digest of a state: all that an agent can see and use, and nothing that changes by itself.
 //!
-//! In it: URL, titles, the tabs and which is active, scroll positions of pages and panes, every
-//! item's role, name, value, states, options, whether it can be acted upon and whether it is in
+//! In it: which tab is active, and of every open tab its URL, title, scroll positions of pages and
+//! panes, every item's role, name, value, states, options, whether it can be acted upon and whether it is in
 //! view, the attributes that describe it, where it leads and what it sends; hidden fields, because a
 //! form sends them. Not in it: what nobody can see or use (comments, scripts, `data-` attributes,
 //! markup without meaning, tokens in hidden fields, meta tags and URLs), cookies and storage (an
@@ -45,14 +45,11 @@ impl Page {
         state.put(if self.truncated { "cut" } else { "whole" });
         let scrolled: Vec<(i64, i64)> = self.scroll.iter().map(|s| (s[0], s[1])).collect();
         state.put(&format!("{scrolled:?}{:?}", self.inner));
+        let mut others = self.others.iter();
         for tab in &self.tabs {
             state.put(&mask_url(&tab.url));
-            // The active tab's title is the page's.
-            state.put(&if tab.active {
-                "\u{1}".to_owned()
-            } else {
-                mask_clocks(&tab.title)
-            });
+            let other = if tab.active { None } else { others.next() };
+            state.put_some(other.map(|page| page.digest(None).to_string()).as_deref());
         }
         let mut group = 0;
         for (index, found) in self.found.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The environment: a lane at a state, with what is needed to come back to it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,8 +62,8 @@ pub struct Browser {
     pub(super) answer: Option<String>,
     pub(super) terminal: bool,
     pub(super) pending: Vec<Notice>,
-    /// The document that the page is in.
-    pub(super) document: Entered,
+    /// The open tabs by number.
+    pub(super) tabs: BTreeMap<u32, OpenTab>,
     /// What was last observed, until the next action: what a snapshot is of.
     observed: Option<Observed>,
     /// A lane that is ready for the next restore.
@@ -76,14 +76,21 @@ pub struct Browser {
     permits: Option<Permits>,
     /// Whether a write was held since the last restore: scripts were told what is not true.
     pub(super) held: bool,
-    /// How many entries of the path's history the tab's own lacks: a restore began behind them.
-    pub(super) lacking: i64,
     /// States that were left for another document, in the order of the tab's history.
     pub(super) left: Vec<Left>,
     /// Whose writes move the server under this lane.
     pub(super) lineage: Lineage,
     /// How many of these the live state has seen.
     pub(super) writes: u64,
+}
+
+/// A tab, as its path made it.
+#[derive(Debug, Default, Clone)]
+pub(super) struct OpenTab {
+    /// The document that it is in.
+    pub(super) document: Entered,
+    /// How many entries of the path's history the tab's own lacks: a restore began behind them.
+    pub(super) lacking: i64,
 }
 
 /// An action that was carried out, with what replaying it needs.
@@ -94,6 +101,15 @@ pub(super) struct Trodden {
     pub(super) target: Option<(String, String)>,
     /// Whether it sent a write.
     pub(super) wrote: bool,
+    /// The tab that it was for: the active one, or the one that it switched to or closed; 0 for one
+    /// that it opened itself.
+    pub(super) tab: u32,
+    /// How many tabs had been opened before it.
+    pub(super) opened: u32,
+    /// The first reference that was free before it.
+    pub(super) first: u32,
+    /// Whether it led to another document, or opened or closed a tab.
+    pub(super) crossed: bool,
 }
 
 /// The data of a [`Snapshot`].
@@ -104,6 +120,8 @@ pub(super) struct Saved {
     pub(super) next: u32,
     /// References of the interactive elements, in document order.
     pub(super) refs: Vec<u32>,
+    /// The same of each tab that is not active.
+    pub(super) others: Vec<Vec<u32>>,
     pub(super) path: Vec<Trodden>,
 }
 
@@ -114,6 +132,7 @@ pub(super) struct Observed {
     pub(super) url: String,
     next: u32,
     refs: Vec<u32>,
+    others: Vec<Vec<u32>>,
     /// The reference that has the keyboard.
     pub(super) focus: Option<u32>,
     pub(super) scroll: [i64; 2],
@@ -203,14 +222,13 @@ impl Browser {
             answer: None,
             terminal: false,
             pending: Vec::new(),
-            document: Entered::default(),
+            tabs: BTreeMap::new(),
             observed: None,
             warm: None,
             committed: false,
             at: None,
             permits: None,
             held: false,
-            lacking: 0,
             left: Vec::new(),
             lineage,
             writes: 0,
@@ -236,13 +254,13 @@ impl Browser {
         self.next = first.next;
         let second = self.fresh_lane(cx).await?;
         let own = std::mem::replace(&mut self.lane, second);
-        let document = self.document.clone();
+        let tabs = self.tabs.clone();
         let pending = std::mem::take(&mut self.pending);
         let loaded = match self.start(cx).await {
             Ok(()) => self.lane.read_placed(1, cx).await.map_err(Into::into),
             Err(error) => Err(error),
         };
-        (self.lane, self.document, self.pending) = (own, document, pending);
+        (self.lane, self.tabs, self.pending) = (own, tabs, pending);
         let learned = match loaded {
             Ok(second) => volatile::learn(&first, &second),
             Err(error @ (OpenError::Interrupted(_) | OpenError::Lost(_))) => return Err(error),
@@ -297,7 +315,7 @@ impl Browser {
             Err(Refusal::Script(error)) => return Err(error.into()),
         }
         self.settle(cx).await?;
-        let document = self.lane.lock().document.clone();
+        let document = self.lane.lock().document().cloned();
         let Some(document) = document.filter(|d| d.url != "about:blank") else {
             let reason = "it gave no document (a download, or an empty answer)";
             return Err(failed(reason.to_owned()));
@@ -305,7 +323,7 @@ impl Browser {
         if let Some(status) = document.status.filter(|status| *status >= 400) {
             return Err(failed(format!("the server answered {status}")));
         }
-        self.enter_document(None, None, cx).await?;
+        self.enter_documents(None, None, cx).await?;
         self.begin_episode(cx).await
     }
 
@@ -455,6 +473,8 @@ impl Browser {
             .target()
             .and_then(|r| self.table.get(&r.0))
             .map(|found| (found.element.role.clone(), found.element.name.clone()));
+        let (tab, opened) = (self.tab_of(verb), self.lane.lock().opened);
+        let first = self.next;
         let done = match self.perform(verb, cx).await {
             Ok(done) => done,
             Err(Refusal::Rejected(rejection)) => {
@@ -490,12 +510,7 @@ impl Browser {
             let effects = caused.writes();
             return Ok(Step::Held { effects });
         }
-        let failed = self
-            .lane
-            .lock()
-            .document
-            .as_ref()
-            .and_then(|d| d.failed.clone());
+        let failed = self.lane.lock().document().and_then(|d| d.failed.clone());
         if let Some((url, error)) = failed {
             // The browser's page about it is no state of the site.
             return match self.not_loaded(&url, error) {
@@ -521,8 +536,15 @@ impl Browser {
             action: action.clone(),
             target,
             wrote,
+            tab,
+            opened,
+            first,
+            crossed: false,
         });
-        self.enter_document(Some(verb), before, cx).await?;
+        let entered = self.enter_documents(Some(verb), before, cx).await?;
+        if let Some(step) = self.path.last_mut() {
+            step.crossed = entered || self.lane.lock().opened != opened;
+        }
         let mut notices = done.notices;
         notices.extend(self.lane.lock().notices.clone());
         Ok(Step::Done {
@@ -590,12 +612,12 @@ impl Browser {
     }
 
     fn reading(&self, page: &Page) -> Observed {
-        let numbers = page.found.iter().map(|found| found.number);
         Observed {
             digest: page.digest(self.answer.as_deref()),
             url: page.url.clone(),
             next: page.next,
-            refs: numbers.filter(|number| *number > 0).collect(),
+            refs: page.refs(),
+            others: page.others.iter().map(Page::refs).collect(),
             focus: page.focus(),
             scroll: page.scrolled(),
         }
@@ -685,6 +707,7 @@ impl Environment for Browser {
             url: seen.url,
             next: seen.next,
             refs: seen.refs,
+            others: seen.others,
             path: self.path.clone(),
         };
         let data =

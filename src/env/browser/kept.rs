@@ -101,12 +101,39 @@ impl Entered {
     }
 }
 
+/// A tab by its number, with the document at which to begin again.
+pub(super) type Begin<'k> = (u32, &'k Entered);
+
+/// What restoring a tab needs.
+#[derive(Debug)]
+pub(super) struct KeptTab {
+    pub(super) document: Entered,
+    /// Its storage, as the state has it.
+    pub(super) stored: Value,
+    /// Whether its scripts can talk to the tab that opened it.
+    pub(super) reaches_opener: bool,
+}
+
+impl KeptTab {
+    fn weight(&self) -> usize {
+        let Entered {
+            storage, stores, ..
+        } = &self.document;
+        let found = storage.as_ref().map_or(0, size_of_json) + stores.weight();
+        size_of::<Self>() + found + size_of_json(&self.stored)
+    }
+}
+
 /// What restoring a state needs beside its snapshot.
 #[derive(Debug)]
 pub(super) struct Kept {
     /// The lane's responses until here.
     pub(super) log: NetLog,
-    pub(super) document: Entered,
+    /// The open tabs by number, the active one among them.
+    pub(super) tabs: BTreeMap<u32, KeptTab>,
+    pub(super) active: u32,
+    /// How many tabs were ever opened.
+    pub(super) opened: u32,
     pub(super) cookies: Vec<Cookie>,
     /// The server's state, where the site can save it.
     pub(super) server: Option<SiteState>,
@@ -115,15 +142,32 @@ pub(super) struct Kept {
     pub(super) writes: u64,
     /// Real origin of the instance that the state was reached on.
     pub(super) origin: String,
-    /// Storage, focus and scroll position of the state itself: what going back has to put right.
-    pub(super) stored: Value,
     /// Databases and caches of the state itself.
     pub(super) stores: Stores,
+    /// Focus and scroll position of the active tab: what going back has to put right.
     pub(super) focus: Option<u32>,
     pub(super) scroll: [i64; 2],
 }
 
 impl Kept {
+    /// The active tab.
+    pub(super) fn tab(&self) -> &KeptTab {
+        &self.tabs[&self.active]
+    }
+
+    /// The document of each tab from which the path is to be repeated, in the order of the path; with
+    /// `entry`, the active tab's history is to reach down to that position.
+    pub(super) fn begins(&self, entry: Option<i64>) -> Vec<Begin<'_>> {
+        let begins = self.tabs.iter().map(|(number, KeptTab { document, .. })| {
+            let entry = entry.filter(|_| *number == self.active);
+            let begin = document.begin(entry.unwrap_or(document.entry));
+            (*number, begin.unwrap_or(document))
+        });
+        let mut begins: Vec<_> = begins.collect();
+        begins.sort_by_key(|(_, begin)| begin.before);
+        begins
+    }
+
     /// Bytes it costs, bodies left out: roughly.
     fn weight(&self) -> usize {
         let cookies: usize = self
@@ -131,10 +175,8 @@ impl Kept {
             .iter()
             .map(|c| 200 + c.name.len() + c.value.len())
             .sum();
-        let storage = self.document.storage.as_ref().map_or(0, size_of_json);
-        let stores = self.document.stores.weight() + self.stores.weight();
-        let own = storage + stores + size_of_json(&self.stored);
-        size_of::<Self>() + self.log.overhead() + cookies + own
+        let tabs = self.tabs.values().map(KeptTab::weight).sum::<usize>();
+        size_of::<Self>() + self.log.overhead() + cookies + self.stores.weight() + tabs
     }
 }
 
@@ -323,9 +365,17 @@ mod tests {
     use super::super::netlog::Answer;
     use super::*;
 
+    fn tab(document: Entered) -> KeptTab {
+        KeptTab {
+            document,
+            stored: Value::Null,
+            reaches_opener: false,
+        }
+    }
+
     fn kept(bodies: &Bodies, body: &str) -> Kept {
         let mut log = NetLog::default();
-        log.asked("d", "GET", "/");
+        log.asked(1, "d", "GET", "/");
         let answer = Answer {
             status: 200,
             headers: Vec::new(),
@@ -334,13 +384,14 @@ mod tests {
         log.answered("d", "/", answer, usize::MAX);
         Kept {
             log,
-            document: Entered::default(),
+            tabs: [(1, tab(Entered::default()))].into(),
+            active: 1,
+            opened: 1,
             cookies: Vec::new(),
             server: None,
             lineage: Lineage::default(),
             writes: 0,
             origin: String::new(),
-            stored: Value::Null,
             stores: Stores::Empty,
             focus: None,
             scroll: [0, 0],
@@ -363,8 +414,8 @@ mod tests {
         shelf.put(4, Ok(kept(&bodies, &body("c"))));
         assert!(shelf.get(4).is_ok());
         assert!(bodies.bytes() <= 2000);
-        shelf.put(5, Err((MissReason::SeveralTabs, "2".to_owned())));
-        assert_eq!(shelf.get(5).unwrap_err().0, MissReason::SeveralTabs);
+        shelf.put(5, Err((MissReason::Socket, "ws://a".to_owned())));
+        assert_eq!(shelf.get(5).unwrap_err().0, MissReason::Socket);
         assert_eq!(shelf.get(9).unwrap_err().0, MissReason::Evicted);
     }
 
@@ -382,6 +433,20 @@ mod tests {
             });
         }
         last.unwrap()
+    }
+
+    #[test]
+    fn tabs_are_brought_back_in_the_order_of_the_path() {
+        let mut kept = kept(&Bodies::default(), "");
+        // The first tab went on after the second was opened, which went back once.
+        let (first, second) = (path(&[1, 2, 3, 4]), path(&[1, 2, -1]));
+        kept.tabs = [(1, tab(first)), (2, tab(second))].into();
+        let begins = |entry| {
+            let begins = kept.begins(entry).into_iter();
+            begins.map(|(tab, d)| (tab, d.before)).collect::<Vec<_>>()
+        };
+        assert_eq!(begins(None), [(2, 0), (1, 3)]);
+        assert_eq!(begins(Some(2)), [(2, 0), (1, 1)], "of the active tab alone");
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod act;
 mod archive;
 mod connection;
 mod digest;
+mod documents;
 mod environment;
 mod find;
 mod gate;

@@ -103,9 +103,20 @@ enum Fate {
 struct Slot {
     /// The browser's id of the request; a document's is the id of its loader.
     network: String,
+    /// Number of the tab that asked; 0 for what belongs to none.
+    tab: u32,
     method: String,
     url: String,
     fate: Fate,
+}
+
+/// The document of a tab that is brought back: who asks again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asker {
+    /// The tab's number.
+    pub tab: u32,
+    /// Where in the log the document's requests begin.
+    pub from: usize,
 }
 
 /// What to do with a repeated request.
@@ -127,7 +138,7 @@ pub(super) struct NetLog {
 impl NetLog {
     /// A request leaves. One that failed and leaves again under its id is the same: the browser itself
     /// tries it again, and the page sees the outcome alone.
-    pub(super) fn asked(&mut self, network: &str, method: &str, url: &str) {
+    pub(super) fn asked(&mut self, tab: u32, network: &str, method: &str, url: &str) {
         let retried = |slot: &&mut Arc<Slot>| {
             slot.network == network
                 && slot.method == method
@@ -140,6 +151,7 @@ impl NetLog {
         }
         self.slots.push(Arc::new(Slot {
             network: network.to_owned(),
+            tab,
             method: method.to_owned(),
             url: url.to_owned(),
             fate: Fate::Waiting,
@@ -190,21 +202,27 @@ impl NetLog {
         self.slots.iter().position(|slot| slot.network == loader)
     }
 
+    /// Where the requests of a tab begin: those of its first document.
+    pub(super) fn first(&self, tab: u32) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.tab == tab)
+    }
+
     /// Bytes that keeping this log costs, bodies left out.
     pub(super) fn overhead(&self) -> usize {
         self.slots.len() * size_of::<Arc<Slot>>()
     }
 
-    /// The reply to a repeated request, in a document whose requests begin at `from`. What the
-    /// document asked for itself comes first, each response once; what it had from the browser's
-    /// cache was asked for earlier; a write is only ever answered by its own response.
+    /// The reply to a repeated request of a document. What the document asked for itself comes first,
+    /// each response once; what it had from the browser's cache was asked for earlier, or by another
+    /// tab; a write is only ever answered by its own response.
     pub(super) fn reply(
         &self,
-        from: usize,
+        asker: Asker,
         used: &mut Vec<bool>,
         method: &str,
         url: &str,
     ) -> Result<Reply, MissReason> {
+        let Asker { tab, from } = asker;
         used.resize(self.slots.len(), false);
         let fits = |slot: &Slot| slot.method == method && slot.url == url;
         let known = |i: &usize| {
@@ -221,13 +239,17 @@ impl NetLog {
         let brought = |i: &usize| document(&self.slots[*i]) && answered(i);
         let brought = (from..self.slots.len()).rev().find(brought);
         let brought = brought.filter(|&i| !used[i]);
-        let own = brought.or_else(|| (from..self.slots.len()).find(|i| known(i) && !used[*i]));
+        let own = |i: &usize| known(i) && self.slots[*i].tab == tab;
+        let unused = |i: &usize| own(i) && !used[*i];
+        let next = brought.or_else(|| (from..self.slots.len()).find(unused));
         // A page that is left gives up what it waits for: only its own requests fail again.
         let earlier = || {
             let before = (0..from).rev().find(|i| known(i) && answered(i));
-            before.or_else(|| (from..self.slots.len()).rev().find(known))
+            let again = || (from..self.slots.len()).rev().find(own);
+            let other = || (from..self.slots.len()).rev().find(known);
+            before.or_else(again).or_else(other)
         };
-        let at = own.or_else(|| if method == "GET" { earlier() } else { None });
+        let at = next.or_else(|| if method == "GET" { earlier() } else { None });
         if let Some(at) = at {
             used[at] = true;
             return Ok(match &self.slots[at].fate {
@@ -265,7 +287,7 @@ mod tests {
         let bodies = Bodies::default();
         let mut log = NetLog::default();
         for (network, method, url) in entries {
-            log.asked(network, method, url);
+            log.asked(1, network, method, url);
             log.answered(
                 network,
                 url,
@@ -283,10 +305,21 @@ mod tests {
         method: &str,
         url: &str,
     ) -> Result<String, MissReason> {
-        log.reply(from, used, method, url).map(|reply| match reply {
-            Reply::Answer(answer) => answer.body.as_str().to_owned(),
-            Reply::Fail => "failed".to_owned(),
-        })
+        of_tab(log, Asker { tab: 1, from }, used, method, url)
+    }
+
+    fn of_tab(
+        log: &NetLog,
+        asker: Asker,
+        used: &mut Vec<bool>,
+        method: &str,
+        url: &str,
+    ) -> Result<String, MissReason> {
+        log.reply(asker, used, method, url)
+            .map(|reply| match reply {
+                Reply::Answer(answer) => answer.body.as_str().to_owned(),
+                Reply::Fail => "failed".to_owned(),
+            })
     }
 
     #[test]
@@ -326,7 +359,7 @@ mod tests {
         let mut log = log(&[("d1", "GET", "/order"), ("p", "POST", "/order")]);
         // A 308 to itself with a mark, and from there to another address.
         for (url, body) in [("/order?2", "two"), ("/thanks", "three")] {
-            log.asked("p", "POST", url);
+            log.asked(1, "p", "POST", url);
             log.answered("p", url, answer(&bodies, body), ROOM);
         }
         assert_eq!(log.latest("p"), Some(("POST", "/thanks")));
@@ -339,6 +372,39 @@ mod tests {
     }
 
     #[test]
+    fn every_tab_gets_its_own_responses_and_those_of_others_where_it_has_none() {
+        let bodies = Bodies::default();
+        let mut log = NetLog::default();
+        for (tab, network, url) in [
+            (1, "d1", "/list"),
+            (2, "d2", "/list"),
+            (1, "x1", "/api"),
+            (2, "x2", "/api"),
+            (1, "css", "/app.css"),
+        ] {
+            log.asked(tab, network, "GET", url);
+            log.answered(network, url, answer(&bodies, network), ROOM);
+        }
+        assert_eq!((log.first(2), log.first(3)), (Some(1), None));
+        let mut used = Vec::new();
+        let mut ask = |tab, url| {
+            let from = log.first(tab).unwrap();
+            of_tab(&log, Asker { tab, from }, &mut used, "GET", url).unwrap()
+        };
+        // Whichever is brought back first.
+        assert_eq!(
+            (ask(2, "/list"), ask(2, "/api")),
+            ("d2".into(), "x2".into())
+        );
+        assert_eq!(
+            (ask(1, "/list"), ask(1, "/api")),
+            ("d1".into(), "x1".into())
+        );
+        assert_eq!((ask(2, "/api"), ask(1, "/api")), ("x2".into(), "x1".into()));
+        assert_eq!(ask(2, "/app.css"), "css", "from the browser's cache");
+    }
+
+    #[test]
     fn what_was_not_kept_says_why_and_what_failed_fails_again() {
         let bodies = Bodies::default();
         let mut log = NetLog::default();
@@ -348,7 +414,7 @@ mod tests {
             ("c", "/down"),
             ("d", "/full"),
         ] {
-            log.asked(network, "GET", url);
+            log.asked(1, network, "GET", url);
         }
         log.not_kept("b", MissReason::TooLarge);
         log.failed("c");
@@ -364,9 +430,9 @@ mod tests {
     fn a_retry_of_the_browser_itself_is_the_same_request() {
         let bodies = Bodies::default();
         let mut log = log(&[("d", "GET", "/")]);
-        log.asked("font", "GET", "/font");
+        log.asked(1, "font", "GET", "/font");
         log.failed("font");
-        log.asked("font", "GET", "/font");
+        log.asked(1, "font", "GET", "/font");
         log.answered("font", "/font", answer(&bodies, "font-body"), ROOM);
         let mut used = Vec::new();
         let mut ask = |url| body(&log, 0, &mut used, "GET", url).unwrap();
@@ -377,9 +443,9 @@ mod tests {
     fn what_an_earlier_page_gave_up_does_not_fail_in_a_later_one() {
         let bodies = Bodies::default();
         let mut log = log(&[("d1", "GET", "/"), ("font", "GET", "/font")]);
-        log.asked("again", "GET", "/font");
+        log.asked(1, "again", "GET", "/font");
         log.failed("again");
-        log.asked("d2", "GET", "/next");
+        log.asked(1, "d2", "GET", "/next");
         log.answered("d2", "/next", answer(&bodies, "next"), ROOM);
         let ask = |document, url| {
             let from = log.position(document).unwrap();

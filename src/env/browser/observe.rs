@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::lane::{Lane, TargetKind, WORLD};
+use super::lane::{Lane, Session, TargetKind, WORLD};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use super::volatile::Mask;
 use crate::context::Cx;
@@ -103,6 +103,8 @@ pub(super) struct Page {
     pub found: Vec<Found>,
     pub frames: Vec<FrameAddress>,
     pub tabs: Vec<Tab>,
+    /// The tabs that are not active, in their order, each without tabs of its own.
+    pub others: Vec<Page>,
     pub next: u32,
     pub truncated: bool,
     /// Of every frame: left, top, height of the page, height of the view.
@@ -191,11 +193,7 @@ impl Lane {
     pub(super) fn main_frame(&self) -> Option<FrameAddress> {
         let state = self.lock();
         let (id, session) = state.active()?;
-        Some(FrameAddress {
-            session: id.to_owned(),
-            frame: session.target.clone(),
-            chain: Vec::new(),
-        })
+        Some(main_frame(id, session))
     }
 
     /// The address of the `index`-th child frame.
@@ -223,7 +221,8 @@ impl Lane {
         })
     }
 
-    /// Reads the active tab, frames included. New elements get references from `next` on.
+    /// Reads all tabs, frames included, the active one first. New elements get references from `next`
+    /// on.
     pub(super) async fn read(&self, next: u32, cx: &Cx) -> Result<Page, ScriptError> {
         let mask = self.setup.mask();
         let placed = !mask.is_empty();
@@ -242,23 +241,37 @@ impl Lane {
         mask: Arc<Mask>,
         cx: &Cx,
     ) -> Result<Page, ScriptError> {
-        let mut page = Page {
-            url: String::new(),
-            title: String::new(),
-            found: Vec::new(),
-            frames: Vec::new(),
-            tabs: Vec::new(),
-            next,
-            truncated: false,
-            scroll: Vec::new(),
-            inner: Vec::new(),
-            hidden: Vec::new(),
-            mask,
+        let (tabs, active) = {
+            let state = self.lock();
+            let tab = |id: &String| {
+                let session = state.sessions.get(id)?;
+                let url = self.setup.logical(&session.url);
+                let active = state.active.as_ref() == Some(id);
+                Some((main_frame(id, session), url, active))
+            };
+            let tabs: Vec<_> = state.tabs.iter().filter_map(tab).collect();
+            let active = state.active().map(|(id, session)| main_frame(id, session));
+            (tabs, active)
         };
-        if let Some(main) = self.main_frame() {
+        let mut page = Page::new(next, Arc::clone(&mask));
+        if let Some(main) = active {
             self.read_frame(&mut page, main, placed, cx).await?;
         }
-        page.tabs = self.read_tabs(&page, cx).await?;
+        for (main, url, active) in tabs {
+            let mut title = page.title.clone();
+            if !active {
+                let mut other = Page::new(page.next, Arc::clone(&mask));
+                match self.read_frame(&mut other, main, placed, cx).await {
+                    // What shows nothing now is seen to show nothing.
+                    Err(error) if !error.is_context_gone() => return Err(error),
+                    Ok(()) | Err(_) => {}
+                }
+                page.next = other.next;
+                title.clone_from(&other.title);
+                page.others.push(other);
+            }
+            page.tabs.push(Tab { title, url, active });
+        }
         Ok(page)
     }
 
@@ -312,40 +325,14 @@ impl Lane {
         }
         Ok(())
     }
+}
 
-    async fn read_tabs(&self, page: &Page, cx: &Cx) -> Result<Vec<Tab>, ScriptError> {
-        let (ids, active) = {
-            let state = self.lock();
-            let ids: Vec<(String, String)> = state
-                .tabs
-                .iter()
-                .filter_map(|id| Some((id.clone(), state.sessions.get(id)?.url.clone())))
-                .collect();
-            (ids, state.active.clone())
-        };
-        let mut tabs = Vec::new();
-        for (id, url) in ids {
-            let active = Some(&id) == active.as_ref();
-            let title = if active {
-                page.title.clone()
-            } else {
-                match self
-                    .evaluate(&id, None, "document.title".to_owned(), SCRIPT_LIMIT, cx)
-                    .await
-                {
-                    Ok(Value::String(title)) => title,
-                    Ok(_) => String::new(),
-                    Err(error) if error.is_context_gone() => String::new(),
-                    Err(error) => return Err(error),
-                }
-            };
-            tabs.push(Tab {
-                title,
-                url: self.setup.logical(&url),
-                active,
-            });
-        }
-        Ok(tabs)
+/// Where the main frame of a tab is.
+fn main_frame(id: &str, session: &Session) -> FrameAddress {
+    FrameAddress {
+        session: id.to_owned(),
+        frame: session.target.clone(),
+        chain: Vec::new(),
     }
 }
 
@@ -405,6 +392,29 @@ fn state(letter: char) -> Option<ElementState> {
 }
 
 impl Page {
+    fn new(next: u32, mask: Arc<Mask>) -> Self {
+        Self {
+            url: String::new(),
+            title: String::new(),
+            found: Vec::new(),
+            frames: Vec::new(),
+            tabs: Vec::new(),
+            others: Vec::new(),
+            next,
+            truncated: false,
+            scroll: Vec::new(),
+            inner: Vec::new(),
+            hidden: Vec::new(),
+            mask,
+        }
+    }
+
+    /// References of what can be acted upon, in document order.
+    pub(super) fn refs(&self) -> Vec<u32> {
+        let numbers = self.found.iter().map(|found| found.number);
+        numbers.filter(|number| *number > 0).collect()
+    }
+
     /// The reference of the element that has the keyboard, if it can be acted upon.
     pub(super) fn focus(&self) -> Option<u32> {
         let focused = |found: &&Found| found.element.states.contains(&ElementState::Focused);

@@ -9,27 +9,24 @@
 //! not lead there says why ([`Miss`]); in the rungs between live and replay no request reaches a
 //! server.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chromiumoxide_cdp::cdp::browser_protocol::page::{
-    AddScriptToEvaluateOnNewDocumentParams, NavigateToHistoryEntryParams,
-    RemoveScriptToEvaluateOnNewDocumentParams, ScriptIdentifier,
-};
+use chromiumoxide_cdp::cdp::browser_protocol::page::NavigateToHistoryEntryParams;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::act::Refusal;
 use super::connection::CdpError;
 use super::environment::{Browser, Observed, Saved, Trodden};
-use super::kept::{Entered, Kept, Without};
+use super::kept::{Begin, Entered, Kept, KeptTab, Without};
 use super::lane::{Lane, Traffic};
 use super::ledger;
 use super::observe::{Found, Page};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
-use super::stores::{Place, Stores};
+use super::stores::Stores;
 use crate::context::{Cx, Interrupted};
-use crate::env::page::actions;
+use crate::env::page::actions::{self, Verb};
 use crate::env::{OpenError, RestoreError, SiteError, SnapshotError};
 use crate::types::{Miss, MissReason, Restored, Rung, Snapshot, Step, Writes};
 
@@ -39,14 +36,14 @@ const HISTORY_LIMIT: Duration = Duration::from_secs(3);
 const BODY_LIMIT: Duration = Duration::from_secs(5);
 
 /// How an attempt ended.
-enum End {
+pub(super) enum End {
     /// There, after so many actions.
     Reached(u32),
     /// Somewhere else, or nowhere.
     Missed(MissReason, String),
 }
 
-use End::{Missed, Reached};
+pub(super) use End::{Missed, Reached};
 
 impl Browser {
     /// Tries the rungs until one leads to the snapshot's state; with `entry`, in a tab whose history
@@ -74,11 +71,7 @@ impl Browser {
         }
         for rung in rungs {
             let since = Instant::now();
-            let kept = kept.as_ref().map(|kept| {
-                let entry = entry.unwrap_or(kept.document.entry);
-                let from = kept.document.begin(entry).unwrap_or(&kept.document);
-                (&**kept, from)
-            });
+            let kept = kept.as_ref().map(|kept| (&**kept, kept.begins(entry)));
             let ended = self.attempt(rung, to, &saved, kept, &misses, cx).await;
             let (reason, detail) = match ended {
                 Ok(None) => continue,
@@ -128,7 +121,7 @@ impl Browser {
         rung: Rung,
         to: &Snapshot,
         saved: &Saved,
-        kept: Result<(&Kept, &Entered), &Without>,
+        kept: Result<(&Kept, Vec<Begin<'_>>), &Without>,
         misses: &[Miss],
         cx: &Cx,
     ) -> Result<Option<End>, RestoreError> {
@@ -137,13 +130,11 @@ impl Browser {
             Rung::Live => return self.restore_live(to, saved, cx).await.map(Some),
             Rung::Replay => return self.replay(to, saved, cx).await.map(Some),
             Rung::Copy | Rung::Undo => return Ok(None),
-            Rung::History if !self.left.iter().any(|left| left.state == saved.state) => {
-                return Ok(None);
-            }
+            Rung::History if !self.has_left(saved.state) => return Ok(None),
             Rung::History | Rung::Document | Rung::DocumentSettled => {}
         }
-        let (kept, begin) = match kept {
-            Ok((kept, begin)) if self.server_follows(kept) => (kept, begin),
+        let (kept, begins) = match kept {
+            Ok((kept, begins)) if self.server_follows(kept) => (kept, begins),
             // The settled variant has nothing to add to that.
             _ if settled => return Ok(None),
             Ok(_) => return Ok(Some(Missed(MissReason::ServerMoved, String::new()))),
@@ -151,7 +142,8 @@ impl Browser {
         };
         if settled {
             let tried = |miss: &Miss| miss.rung == Rung::Document && !miss.reason.is_mismatch();
-            if begin.before == saved.path.len() || misses.iter().any(tried) {
+            let loaded = begins.iter().all(|(_, d)| d.before == saved.path.len());
+            if loaded || misses.iter().any(tried) {
                 return Ok(None);
             }
         }
@@ -166,7 +158,7 @@ impl Browser {
         let end = if rung == Rung::History {
             self.restore_history(to, saved, kept, cx).await?
         } else {
-            self.restore_document(to, saved, kept, begin, settled, cx)
+            self.restore_documents(to, saved, kept, &begins, settled, cx)
                 .await?
         };
         Ok(Some(end))
@@ -194,12 +186,15 @@ impl Browser {
         Ok(self.verdict(&page, to, saved, 0))
     }
 
-    fn verdict(&self, page: &Page, to: &Snapshot, saved: &Saved, actions: usize) -> End {
+    pub(super) fn verdict(&self, page: &Page, to: &Snapshot, saved: &Saved, actions: usize) -> End {
         if page.digest(self.answer.as_deref()) == to.digest {
             return Reached(u32::try_from(actions).unwrap_or(u32::MAX));
         }
-        let count = page.found.iter().filter(|found| found.number > 0).count();
-        let detail = if page.url != saved.url {
+        let count = page.refs().len();
+        let (tabs, before) = (page.others.len(), saved.others.len());
+        let detail = if tabs != before {
+            format!("{} tabs instead of {}", tabs + 1, before + 1)
+        } else if page.url != saved.url {
             format!("{} instead of {}", page.url, saved.url)
         } else if count != saved.refs.len() {
             let before = saved.refs.len();
@@ -222,9 +217,15 @@ impl Browser {
         if self.world.shelf.knows(state) {
             return Ok(());
         }
+        // A page may have gone on by itself since the last action.
+        self.enter_documents(None, None, cx).await?;
         let kept = self.kept(seen, cx).await?;
         if let Ok(kept) = &kept {
-            self.document.storage.clone_from(&kept.document.storage);
+            for (number, tab) in &mut self.tabs {
+                if let Some(kept) = kept.tabs.get(number) {
+                    tab.document.storage.clone_from(&kept.document.storage);
+                }
+            }
         }
         self.world.shelf.put(state, kept);
         Ok(())
@@ -237,40 +238,70 @@ impl Browser {
             Ok(_) | Err(Interrupted::Timeout(_)) => {}
             Err(why) => return Err(why.into()),
         }
-        let (log, document) = {
+        let (log, open, active, opened) = {
             let lane = self.lane.lock();
-            let without = |reason, detail: String| Ok(Err((reason, detail)));
-            if lane.tabs.len() > 1 {
-                return without(MissReason::SeveralTabs, format!("{} tabs", lane.tabs.len()));
+            let logical = |url: &str| self.lane.setup.logical(url);
+            let mut open = Vec::new();
+            for id in &lane.tabs {
+                let Some(session) = lane.sessions.get(id) else {
+                    continue;
+                };
+                let entered = self.tabs.get(&session.tab).map(|tab| &tab.document);
+                let recorded = |entered: &&Entered| {
+                    let document = session.document.as_ref();
+                    document.is_some_and(|document| document.loader == entered.loader)
+                        && lane.log.position(&entered.loader).is_some()
+                };
+                let Some(entered) = entered.filter(recorded) else {
+                    return Ok(Err((MissReason::NoDocument, logical(&session.url))));
+                };
+                let socket = session.document.as_ref().and_then(|d| d.socket.as_ref());
+                if let Some(url) = socket {
+                    return Ok(Err((MissReason::Socket, logical(url))));
+                }
+                open.push((
+                    id.clone(),
+                    session.tab,
+                    session.reaches_opener,
+                    entered.clone(),
+                ));
             }
-            let recorded =
-                |document: &&super::lane::Document| lane.log.position(&document.loader).is_some();
-            let Some(document) = lane.document.as_ref().filter(recorded) else {
-                return without(MissReason::NoDocument, seen.url.clone());
+            if open.len() > 1
+                && let Some(origin) = lane.stores.any()
+            {
+                let what = format!("{} keeps something that several tabs use", logical(origin));
+                return Ok(Err((MissReason::ClientStore, what)));
+            }
+            let Some(active) = lane.tab() else {
+                return Ok(Err((MissReason::NoDocument, seen.url.clone())));
             };
-            if let Some(url) = &document.socket {
-                return without(MissReason::Socket, self.lane.setup.logical(url));
-            }
-            (lane.log.clone(), document.clone())
+            (lane.log.clone(), open, active, lane.opened)
         };
-        let mut entered = self.document.clone();
-        entered.url = self.lane.setup.logical(&document.url);
-        let script = format!(
-            "(() => {{ const of = (s) => {{ try {{ return Object.fromEntries(Object.entries(s())); }} catch {{ return {{}}; }} }};
-                return {{ found: (window['{}'] || {{}}).storage || null,
-                    now: {{ local: of(() => localStorage), session: of(() => sessionStorage) }} }}; }})()",
-            self.world.token
-        );
-        let session = document.session.clone();
-        let mut stored = self
-            .lane
-            .evaluate(&session, None, script, SCRIPT_LIMIT, cx)
-            .await?;
-        if entered.storage.is_none() {
-            entered.storage = Some(stored["found"].take());
+        let mut tabs = BTreeMap::new();
+        for (session, number, reaches_opener, mut document) in open {
+            let script = format!(
+                "(() => {{ const of = (s) => {{ try {{ return Object.fromEntries(Object.entries(s())); }} catch {{ return {{}}; }} }};
+                    return {{ found: (window['{}'] || {{}}).storage || null,
+                        now: {{ local: of(() => localStorage), session: of(() => sessionStorage) }} }}; }})()",
+                self.world.token
+            );
+            let mut stored = self
+                .lane
+                .evaluate(&session, None, script, SCRIPT_LIMIT, cx)
+                .await?;
+            if document.storage.is_none() {
+                document.storage = Some(stored["found"].take());
+            }
+            let tab = KeptTab {
+                document,
+                stored: stored["now"].take(),
+                reaches_opener,
+            };
+            tabs.insert(number, tab);
         }
         let databases = self.stores(cx).await?;
-        for found in [&databases, &entered.stores] {
+        let found = tabs.values().map(|tab| &tab.document.stores);
+        for found in found.chain([&databases]) {
             if let Stores::Refused(what) = found {
                 return Ok(Err((MissReason::ClientStore, what.clone())));
             }
@@ -287,13 +318,14 @@ impl Browser {
         };
         Ok(Ok(Kept {
             log,
-            document: entered,
+            tabs,
+            active,
+            opened,
             cookies: self.lane.cookies(cx).await?,
             server,
             lineage: self.lineage.clone(),
             writes: self.lineage.writes(),
             origin: self.instance.origin().to_owned(),
-            stored: stored["now"].take(),
             stores: databases,
             focus: seen.focus,
             scroll: seen.scroll,
@@ -304,7 +336,7 @@ impl Browser {
     pub(super) async fn stores(&self, cx: &Cx) -> Result<Stores, ScriptError> {
         let (origin, place) = {
             let lane = self.lane.lock();
-            let Some(document) = &lane.document else {
+            let Some((tab, document)) = lane.active().zip(lane.document()) else {
                 return Ok(Stores::Empty);
             };
             let origin = ledger::origin(&document.url).to_owned();
@@ -314,7 +346,7 @@ impl Browser {
                     format!("{other} keeps something, which no page of another site can read");
                 return Ok(Stores::Refused(what));
             }
-            let place = lane.place(&document.session, &origin);
+            let place = lane.place(tab.0, &origin);
             let Some(place) = place.filter(|_| lane.stores.is_stale(&origin)) else {
                 return Ok(lane.stores.last(&origin));
             };
@@ -337,11 +369,15 @@ impl Browser {
 
     /// Makes the restored document's origin keep what the state's kept: what was written since its
     /// document was entered may have been written with other times and keys.
-    async fn put_stores_right(&self, kept: &Kept, cx: &Cx) -> Result<Option<End>, ScriptError> {
-        let url = self.lane.setup.real(&kept.document.url);
+    pub(super) async fn put_stores_right(
+        &self,
+        kept: &Kept,
+        cx: &Cx,
+    ) -> Result<Option<End>, ScriptError> {
+        let url = self.lane.setup.real(&kept.tab().document.url);
         let place = {
             let lane = self.lane.lock();
-            if kept.stores == Stores::Empty && lane.stores.is_empty() {
+            if kept.stores == Stores::Empty && lane.stores.any().is_none() {
                 return Ok(None);
             }
             let tab = lane.active.as_deref();
@@ -400,6 +436,13 @@ impl Browser {
         }));
     }
 
+    /// Whether the lane's only tab left this state for another document.
+    fn has_left(&self, state: u64) -> bool {
+        let lane = self.lane.lock();
+        let mut left = self.left.iter().filter(|left| left.state == state);
+        left.any(|left| *lane.tabs == [left.session.clone()])
+    }
+
     // --- history ------------------------------------------------------------------------------
 
     /// Goes back to the page itself, if the browser has kept it. What does not belong to the page
@@ -418,13 +461,14 @@ impl Browser {
         // What this lane's history holds beyond is given up by going back.
         self.left.truncate(at.unwrap_or(0));
         self.lane.set_cookies(&kept.cookies, cx).await?;
-        let Some(from) = kept.log.position(&kept.document.loader) else {
+        let Some(from) = kept.log.position(&kept.tab().document.loader) else {
             return Ok(Missed(MissReason::NoDocument, String::new()));
         };
         let arrivals = {
             let mut lane = self.lane.lock();
             // If the browser loads the page anew, no server hears of it.
-            lane.traffic = Traffic::replay(kept.log.clone(), from);
+            lane.traffic = Traffic::replay(kept.log.clone());
+            lane.traffic.begin(kept.active, from);
             lane.arrivals
         };
         let params = NavigateToHistoryEntryParams::new(left.entry);
@@ -433,7 +477,7 @@ impl Browser {
             return Ok(Missed(MissReason::NotCached, message));
         }
         let arrived = self.lane.wait(HISTORY_LIMIT, cx, |lane| {
-            let document = lane.document.as_ref()?;
+            let document = lane.document()?;
             (lane.arrivals != arrivals).then_some(document.from_cache)
         });
         match arrived.await {
@@ -451,17 +495,7 @@ impl Browser {
         (self.answer, self.terminal) = (None, false);
         self.pending.clear();
         self.settle(cx).await?;
-        let now = &kept.stored;
-        let script = format!(
-            "(() => {{ const put = (s, want) => {{ try {{
-                    for (const k of Object.keys(s())) if (!(k in want)) s().removeItem(k);
-                    for (const k in want) if (s().getItem(k) !== want[k]) s().setItem(k, want[k]);
-                }} catch {{}} }};
-                const now = {now}; put(() => localStorage, now.local || {{}}); put(() => sessionStorage, now.session || {{}}); }})()"
-        );
-        self.lane
-            .evaluate(&left.session, None, script, SCRIPT_LIMIT, cx)
-            .await?;
+        self.put_storage_right(kept, cx).await?;
         if let Some(main) = self.lane.main_frame() {
             let [x, y] = kept.scroll;
             let call = format!("goBackTo({}, {x}, {y})", kept.focus.unwrap_or(0));
@@ -473,202 +507,12 @@ impl Browser {
             if let Some(missed) = self.put_stores_right(kept, cx).await? {
                 return Ok(missed);
             }
-            self.go_live(saved, kept, cx).await?;
+            self.go_live(&page, saved, kept, cx).await?;
             // The lane goes on: what its cookies were later is no change that an action made.
             self.lane.note_cookies(cx).await?;
             self.held = false;
         }
         Ok(end)
-    }
-
-    // --- document -----------------------------------------------------------------------------
-
-    /// Loads the document at which to begin again in a fresh context, every request answered from the
-    /// log, and repeats the actions since: with waiting after each, or only where one led to another
-    /// document and at the end.
-    async fn restore_document(
-        &mut self,
-        to: &Snapshot,
-        saved: &Saved,
-        kept: &Kept,
-        begin: &Entered,
-        settle_each: bool,
-        cx: &Cx,
-    ) -> Result<End, RestoreError> {
-        let Some(from) = kept.log.position(&begin.loader) else {
-            return Ok(Missed(MissReason::NoDocument, begin.url.clone()));
-        };
-        self.lane = self.fresh_lane(cx).await?;
-        self.lane.set_cookies(&kept.cookies, cx).await?;
-        self.lane.lock().traffic = Traffic::replay(kept.log.clone(), from);
-        self.path = saved.path[..begin.before.min(saved.path.len())].to_vec();
-        self.document = begin.clone();
-        self.next = begin.first;
-        (self.answer, self.terminal) = (None, false);
-        self.pending.clear();
-
-        if let Some(missed) = self.seed_stores(begin, cx).await? {
-            return Ok(missed);
-        }
-        let seeded = self.seed_storage(begin, cx).await?;
-        match self.navigate(&self.lane.setup.real(&begin.url), cx).await {
-            Ok(()) => {}
-            Err(Refusal::Rejected(rejection)) => {
-                let missed = self.missed_request();
-                return Ok(missed.unwrap_or(Missed(MissReason::Unreachable, rejection.reason)));
-            }
-            Err(Refusal::Script(error)) => return Err(error.into()),
-        }
-        self.settle(cx).await?;
-        if let Some(script) = seeded {
-            let session = self.lane.session()?;
-            let remove = RemoveScriptToEvaluateOnNewDocumentParams::new(script);
-            self.lane
-                .connection
-                .call(Some(&session), remove, cx)
-                .await?;
-        }
-        self.lacking = begin.entry - self.entries(cx).await?.current_index;
-        if begin.before == 0
-            && let Err(error) = self.begin_episode(cx).await
-        {
-            return Ok(Missed(MissReason::StepRefused, error.to_string()));
-        }
-        let mut page = self.read(cx).await?;
-        let steps = &saved.path[self.path.len()..];
-        let documents: Vec<usize> = kept.document.documents().map(|d| d.before).collect();
-        for (index, step) in steps.iter().enumerate() {
-            let crosses = documents.contains(&(begin.before + index + 1));
-            let settle_now = settle_each || crosses;
-            if !settle_each && self.rebased(step).is_err() {
-                // What an earlier action brings about is not there yet.
-                self.settle(cx).await?;
-                self.read(cx).await?;
-            }
-            if let Err((reason, detail)) = self.repeat(step, settle_now, cx).await? {
-                return Ok(self.missed_request().unwrap_or(Missed(reason, detail)));
-            }
-            if !settle_now && index + 1 == steps.len() {
-                self.settle(cx).await?;
-            }
-            page = self.read(cx).await?;
-        }
-        if let Some(missed) = self.missed_request() {
-            return Ok(missed);
-        }
-        let end = self.verdict(&page, to, saved, steps.len());
-        if matches!(end, Reached(_)) {
-            if let Some(missed) = self.put_stores_right(kept, cx).await? {
-                return Ok(missed);
-            }
-            self.go_live(saved, kept, cx).await?;
-        }
-        Ok(end)
-    }
-
-    /// The first request of a restore that the log could not answer.
-    fn missed_request(&self) -> Option<End> {
-        match &self.lane.lock().traffic {
-            Traffic::Replay { missed, .. } => {
-                let (reason, request) = missed.clone()?;
-                Some(Missed(reason, request))
-            }
-            Traffic::Record => None,
-        }
-    }
-
-    /// Puts in place what the document found in databases and caches: on an empty page of its origin,
-    /// to which no action goes back.
-    async fn seed_stores(&self, begin: &Entered, cx: &Cx) -> Result<Option<End>, RestoreError> {
-        let stores = &begin.stores;
-        if *stores == Stores::Empty {
-            return Ok(None);
-        }
-        let url = self.lane.setup.real(&begin.url);
-        let url = format!("{}/{}", ledger::origin(&url), self.world.token);
-        if let Traffic::Replay { blank, .. } = &mut self.lane.lock().traffic {
-            *blank = Some(url.clone());
-        }
-        match self.navigate(&url, cx).await {
-            Ok(()) => {}
-            Err(Refusal::Rejected(rejection)) => {
-                return Ok(Some(Missed(MissReason::ClientStore, rejection.reason)));
-            }
-            Err(Refusal::Script(error)) => return Err(error.into()),
-        }
-        let arrived = self.lane.wait(SCRIPT_LIMIT, cx, |lane| {
-            let there = lane.document.as_ref()?;
-            (there.url == url).then(|| there.session.clone())
-        });
-        let session = match arrived.await {
-            Ok(Some(session)) => session,
-            Ok(None) => return Err(RestoreError::Lost("the browser ended".to_owned())),
-            Err(why) => return Err(why.into()),
-        };
-        let place = Place {
-            session,
-            context: None,
-        };
-        let connection = &self.lane.connection;
-        let most = self.lane.setup.limits.stores;
-        let put = place.put(connection, stores, most, cx).await?;
-        Ok(put
-            .err()
-            .map(|reason| Missed(MissReason::ClientStore, reason)))
-    }
-
-    /// Puts the document's storage in place before its first script.
-    async fn seed_storage(
-        &self,
-        document: &Entered,
-        cx: &Cx,
-    ) -> Result<Option<ScriptIdentifier>, CdpError> {
-        let Some(storage) = document.storage.as_ref().filter(|s| s.is_object()) else {
-            return Ok(None);
-        };
-        let empty = |part: &str| {
-            storage[part]
-                .as_object()
-                .is_none_or(serde_json::Map::is_empty)
-        };
-        if empty("local") && empty("session") {
-            return Ok(None);
-        }
-        let source = format!(
-            "if (window === top) {{ const kept = {storage}; try {{
-                for (const k in kept.local) localStorage.setItem(k, kept.local[k]);
-                for (const k in kept.session) sessionStorage.setItem(k, kept.session[k]);
-            }} catch {{}} }}"
-        );
-        let session = self.lane.session()?;
-        let params = AddScriptToEvaluateOnNewDocumentParams::new(source);
-        let added = self
-            .lane
-            .connection
-            .call(Some(&session), params, cx)
-            .await?;
-        Ok(Some(added.identifier))
-    }
-
-    /// The restored page goes on with the real network, as the state it stands for.
-    async fn go_live(&mut self, saved: &Saved, kept: &Kept, cx: &Cx) -> Result<(), ScriptError> {
-        self.lane.set_cookies(&kept.cookies, cx).await?;
-        {
-            let mut lane = self.lane.lock();
-            lane.traffic = Traffic::Record;
-            lane.log = kept.log.clone();
-            // The log knows the document by the loader it had when it was recorded.
-            if let Some(document) = &mut lane.document {
-                document.loader.clone_from(&kept.document.loader);
-            }
-        }
-        self.document = kept.document.clone();
-        self.path.clone_from(&saved.path);
-        if self.world.writes == Writes::Session {
-            self.lineage = kept.lineage.clone();
-        }
-        self.writes = kept.writes;
-        self.rebind(saved, cx).await
     }
 
     // --- replay -------------------------------------------------------------------------------
@@ -702,8 +546,7 @@ impl Browser {
         }
         self.lane = self.fresh_lane(cx).await?;
         self.path.clear();
-        self.document = Entered::default();
-        self.lacking = 0;
+        self.tabs.clear();
         self.next = 1;
         (self.answer, self.terminal) = (None, false);
         self.pending.clear();
@@ -728,13 +571,13 @@ impl Browser {
         }
         let end = self.verdict(&page, to, saved, saved.path.len());
         if matches!(end, Reached(_)) {
-            self.rebind(saved, cx).await?;
+            self.rebind(&page, saved, cx).await?;
         }
         Ok(end)
     }
 
     /// Carries a step of a path out once more; the inner error says why it is not the same step.
-    async fn repeat(
+    pub(super) async fn repeat(
         &mut self,
         step: &Trodden,
         settle: bool,
@@ -745,10 +588,12 @@ impl Browser {
             Ok(action) => action,
             Err(reason) => return refused(reason),
         };
-        let verb = match actions::parse(&action) {
+        let mut verb = match actions::parse(&action) {
             Ok(verb) => verb,
             Err(rejection) => return refused(rejection.to_string()),
         };
+        self.point(&mut verb, step);
+        self.next = self.next.max(step.first);
         match self.step(&verb, &action, settle, cx).await? {
             Step::Done { .. } => Ok(Ok(())),
             Step::Rejected(rejection) => refused(rejection.to_string()),
@@ -760,8 +605,24 @@ impl Browser {
         }
     }
 
+    /// Makes a verb that names a tab by its index name it by the one that it has now.
+    fn point(&self, verb: &mut Verb, step: &Trodden) {
+        let lane = self.lane.lock();
+        let session = lane.session_of(step.tab);
+        let at = lane.tabs.iter().position(|id| Some(&**id) == session);
+        let now = at.and_then(|at| u32::try_from(at + 1).ok());
+        let named = match verb {
+            Verb::TabSwitch(to) => Some(&mut to.index),
+            Verb::TabClose(close) => close.index.as_mut(),
+            _ => None,
+        };
+        if let Some((index, now)) = named.zip(now) {
+            *index = now;
+        }
+    }
+
     /// The action of a replayed step, on the reference its target has now.
-    fn rebased(&self, step: &Trodden) -> Result<crate::types::Action, String> {
+    pub(super) fn rebased(&self, step: &Trodden) -> Result<crate::types::Action, String> {
         let Some((role, name)) = &step.target else {
             return Ok(step.action.clone());
         };
@@ -788,21 +649,20 @@ impl Browser {
     }
 
     /// Equal digests mean equal items in equal order: they take the references they had.
-    async fn rebind(&mut self, saved: &Saved, cx: &Cx) -> Result<(), ScriptError> {
+    pub(super) async fn rebind(
+        &mut self,
+        page: &Page,
+        saved: &Saved,
+        cx: &Cx,
+    ) -> Result<(), ScriptError> {
+        self.rename(page, &saved.refs, cx).await?;
+        for (other, refs) in page.others.iter().zip(&saved.others) {
+            self.rename(other, refs, cx).await?;
+        }
         let live = self.items.iter_mut().filter(|found| found.number > 0);
-        let mut pairs: Vec<Vec<(u32, u32)>> = vec![Vec::new(); self.frames.len()];
         for (found, number) in live.zip(&saved.refs) {
-            pairs[found.address].push((found.number, *number));
             found.number = *number;
             found.element.r#ref = number.to_string();
-        }
-        for (address, pairs) in self.frames.iter().zip(pairs) {
-            if pairs.iter().any(|(from, to)| from != to) {
-                let list = json!(pairs);
-                self.lane
-                    .in_frame(address, &format!("rebind({list})"), cx)
-                    .await?;
-            }
         }
         self.next = saved.next.max(self.next);
         self.table = self
@@ -811,6 +671,22 @@ impl Browser {
             .filter(|found| found.number > 0)
             .map(|found| (found.number, found.clone()))
             .collect();
+        Ok(())
+    }
+
+    /// Gives what a tab shows other references.
+    async fn rename(&self, page: &Page, refs: &[u32], cx: &Cx) -> Result<(), ScriptError> {
+        let mut pairs: Vec<Vec<(u32, u32)>> = vec![Vec::new(); page.frames.len()];
+        let live = page.found.iter().filter(|found| found.number > 0);
+        for (found, number) in live.zip(refs) {
+            pairs[found.address].push((found.number, *number));
+        }
+        for (address, pairs) in page.frames.iter().zip(pairs) {
+            if pairs.iter().any(|(from, to)| from != to) {
+                let call = format!("rebind({})", json!(pairs));
+                self.lane.in_frame(address, &call, cx).await?;
+            }
+        }
         Ok(())
     }
 }

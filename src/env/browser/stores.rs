@@ -118,9 +118,9 @@ impl Known {
         others.next().map(String::as_str)
     }
 
-    /// Whether nothing was ever kept.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    /// An origin that keeps something.
+    pub(super) fn any(&self) -> Option<&str> {
+        self.0.keys().next().map(String::as_str)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A server that can be stopped, and a lane of a browser on it, as the tests of restores drive it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,13 +8,31 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 use branchline::context::Cx;
-use branchline::env::browser::{BrowserConfig, BrowserWorld};
+use branchline::env::browser::{BrowserBinary, BrowserConfig, BrowserKind, BrowserWorld};
 use branchline::env::{Environment, FixedSite, RestoreError, World};
 use branchline::types::{
     Action, Miss, MissReason, Observation, Restored, Rung, Seed, Snapshot, Step, Writes,
 };
 use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// The full browser, which alone keeps pages; without it the test says so and passes.
+#[expect(clippy::print_stderr, reason = "a skipped test says why")]
+pub(crate) fn full_chromium() -> Option<BrowserBinary> {
+    let names = [
+        "/usr/bin/chromium",
+        "/usr/bin/chromium-browser",
+        "/usr/bin/google-chrome",
+    ];
+    let path = names.map(PathBuf::from).into_iter().find(|p| p.exists());
+    if path.is_none() {
+        eprintln!("SKIP: no full Chromium is installed, so no back/forward cache");
+    }
+    path.map(|path| BrowserBinary {
+        path,
+        kind: BrowserKind::Chromium,
+    })
+}
 
 pub(crate) fn config() -> BrowserConfig {
     BrowserConfig {

@@ -12,7 +12,8 @@ use chromiumoxide_cdp::cdp::browser_protocol::storage::{
     ClearCookiesParams, GetCookiesParams, SetCookiesParams,
 };
 use chromiumoxide_cdp::cdp::browser_protocol::target::{
-    CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
+    ActivateTargetParams, CreateBrowserContextParams, CreateTargetParams,
+    DisposeBrowserContextParams,
 };
 use tokio::sync::{mpsc, watch};
 
@@ -144,6 +145,23 @@ impl Lane {
         })?;
         state.active = Some(session.clone());
         Ok(session)
+    }
+
+    /// Makes a tab the active one.
+    pub(in crate::env::browser) async fn activate(
+        &self,
+        session: &str,
+        cx: &Cx,
+    ) -> Result<(), CdpError> {
+        let target = self.lock().sessions.get(session).map(|s| s.target.clone());
+        let target = target.ok_or_else(|| CdpError::Gone {
+            method: "Target.activateTarget".to_owned(),
+            what: "the page",
+        })?;
+        let params = ActivateTargetParams::new(target);
+        self.connection.call(None, params, cx).await?;
+        self.lock().active = Some(session.to_owned());
+        Ok(())
     }
 
     /// The state, for reading and for taking reports out.

@@ -25,6 +25,8 @@ pub(super) struct TargetInfo {
     pub(super) url: String,
     #[serde(default)]
     pub(super) opener_id: Option<String>,
+    #[serde(default)]
+    pub(super) can_access_opener: bool,
 }
 
 #[derive(Deserialize)]

@@ -208,8 +208,13 @@ impl Follower {
                     format!("pages talk by WebSocket ({url}): they are only come back to by replay{held}")
                 });
                 let mut state = self.shared.lock();
-                if let Some(document) = &mut state.document {
-                    document.socket.get_or_insert(socket.url);
+                let tab = state.tab_of(session);
+                // A worker that tabs share may have opened it for any of them.
+                let of_tab = |s: &&mut Session| tab == 0 || s.tab == tab;
+                for page in state.sessions.values_mut().filter(of_tab) {
+                    if let Some(document) = &mut page.document {
+                        document.socket.get_or_insert_with(|| socket.url.clone());
+                    }
                 }
                 let session = session.unwrap_or_default();
                 state.ledger.socket(session, &socket.request_id, url);
@@ -409,6 +414,12 @@ impl Follower {
             );
             return;
         }
+        let tab = if kind == TargetKind::Page {
+            state.opened += 1;
+            state.opened
+        } else {
+            state.tab_of(parent)
+        };
         let mut frames = Vec::new();
         if kind != TargetKind::Worker {
             let parent = parent.and_then(|p| state.sessions.get(p)).and_then(|s| {
@@ -428,11 +439,14 @@ impl Follower {
             Session {
                 target: info.target_id,
                 kind,
+                tab,
                 opener: info.opener_id,
+                reaches_opener: info.can_access_opener,
                 ready: false,
                 url: info.url.clone(),
                 loading: false,
                 navigating: None,
+                document: None,
                 answered: None,
                 failed: None,
                 frames,
@@ -446,7 +460,7 @@ impl Follower {
                 });
         }
         if kind == TargetKind::Page {
-            state.tabs.push(id.clone());
+            state.add_tab(&id, tab);
             if !state.expect_tab {
                 let text = format!("a new tab opened: {}", self.setup.logical(&info.url));
                 state.notice(NoticeKind::Tab, &text);
@@ -590,10 +604,9 @@ impl Follower {
                 .retain(|(owner, _), r| owner != id || r.loader == frame.loader_id);
         }
         let main = frame.id == session.main_frame() && session.kind == TargetKind::Page;
-        if main && state.active.as_deref() == Some(id) {
+        if main {
             state.arrivals += 1;
-            state.document = Some(Document {
-                session: id.to_owned(),
+            session.document = Some(Document {
                 url: session.url.clone(),
                 loader: frame.loader_id.clone(),
                 status: session

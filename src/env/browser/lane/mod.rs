@@ -14,4 +14,4 @@ mod traffic;
 pub(super) use context::Lane;
 pub(super) use follow::WORLD;
 pub(super) use setup::{LaneSetup, SocketGuard};
-pub(super) use state::{Document, LaneState, TargetKind, Traffic};
+pub(super) use state::{LaneState, Session, TargetKind, Traffic};

@@ -2,7 +2,7 @@
 //!
 //! The event task writes it, the environment reads it and takes reports out.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +12,9 @@ use tokio::time::Instant;
 
 use super::traffic::BodyRecorder;
 use crate::env::browser::archive::Archive;
+use crate::env::browser::kept::Kept;
 use crate::env::browser::ledger::{self, Ledger};
-use crate::env::browser::netlog::NetLog;
+use crate::env::browser::netlog::{Asker, NetLog};
 use crate::env::browser::stores::{Known, Place, Stores};
 use crate::env::page::shorten;
 use crate::env::page::writes::Permits;
@@ -45,11 +46,18 @@ pub(in crate::env::browser) struct Frame {
 pub(in crate::env::browser) struct Session {
     pub target: String,
     pub kind: TargetKind,
+    /// Number of the tab that it is, or belongs to: tabs are counted from 1 as they open. 0 for what
+    /// belongs to none.
+    pub tab: u32,
     pub opener: Option<String>,
+    /// Whether its scripts can talk to the opener.
+    pub reaches_opener: bool,
     pub ready: bool,
     pub url: String,
     pub loading: bool,
     pub navigating: Option<Instant>,
+    /// A tab's document.
+    pub document: Option<Document>,
     /// The latest document response: its loader and HTTP status.
     pub(super) answered: Option<(String, i64)>,
     /// The latest document that could not be loaded: its loader and why.
@@ -93,8 +101,10 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 pub(in crate::env::browser) struct LaneState {
     pub sessions: HashMap<String, Session>,
-    /// Page sessions in opening order.
+    /// Page sessions in opening order, which is that of their numbers.
     pub tabs: Vec<String>,
+    /// How many tabs were ever opened: the number of the latest one.
+    pub opened: u32,
     pub active: Option<String>,
     pub(super) requests: HashMap<(String, String), InFlight>,
     /// Counts requests that began or ended: between two of a chain none is in flight.
@@ -119,8 +129,6 @@ pub(in crate::env::browser) struct LaneState {
     pub traffic: Traffic,
     /// Responses of this lane's documents.
     pub log: NetLog,
-    /// The active tab's document.
-    pub document: Option<Document>,
     /// Counts documents that arrived, those from the back/forward cache included.
     pub arrivals: u64,
     /// Responses without a length that were let through: their bodies are read at their end.
@@ -136,7 +144,6 @@ pub(in crate::env::browser) struct LaneState {
 /// The main frame's document of a tab.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::env::browser) struct Document {
-    pub session: String,
     /// Real URL, without fragment.
     pub url: String,
     /// Its loader, which is also the id of its request.
@@ -162,8 +169,8 @@ pub(in crate::env::browser) enum Traffic {
     /// They are answered from a log; none goes to the network.
     Replay {
         log: NetLog,
-        /// Where the restored document's requests begin.
-        from: usize,
+        /// Where the requests of each tab's restored document begin.
+        from: BTreeMap<u32, usize>,
         /// Answers that were given already.
         used: Vec<bool>,
         /// The first request that the log could not answer, and why.
@@ -174,16 +181,30 @@ pub(in crate::env::browser) enum Traffic {
 }
 
 impl Traffic {
-    /// Answers from a log, for the document whose requests begin at `from`.
-    pub(in crate::env::browser) fn replay(log: NetLog, from: usize) -> Self {
+    /// Answers from a log.
+    pub(in crate::env::browser) fn replay(log: NetLog) -> Self {
         Self::Replay {
             log,
-            from,
+            from: BTreeMap::new(),
             used: Vec::new(),
             missed: None,
             blank: None,
         }
     }
+
+    /// A tab's document comes now whose requests begin here.
+    pub(in crate::env::browser) fn begin(&mut self, tab: u32, at: usize) {
+        if let Self::Replay { from, .. } = self {
+            from.insert(tab, at);
+        }
+    }
+}
+
+/// Who asks in a tab: of one that a repeated action opened, its first document.
+pub(super) fn asker(tab: u32, from: &BTreeMap<u32, usize>, log: &NetLog) -> Asker {
+    let begun = from.get(&tab).copied();
+    let from = begun.or_else(|| log.first(tab)).unwrap_or(0);
+    Asker { tab, from }
 }
 
 impl LaneState {
@@ -191,6 +212,62 @@ impl LaneState {
     pub(in crate::env::browser) fn active(&self) -> Option<(&str, &Session)> {
         let id = self.active.as_deref()?;
         Some((id, self.sessions.get(id)?))
+    }
+
+    /// The active tab's document.
+    pub(in crate::env::browser) fn document(&self) -> Option<&Document> {
+        self.active()?.1.document.as_ref()
+    }
+
+    /// The active tab's number.
+    pub(in crate::env::browser) fn tab(&self) -> Option<u32> {
+        Some(self.active()?.1.tab)
+    }
+
+    /// The session of the tab with this number, if it is open.
+    pub(in crate::env::browser) fn session_of(&self, tab: u32) -> Option<&str> {
+        let mut open = self.tabs.iter();
+        let found = open.find(|id| self.sessions.get(*id).is_some_and(|s| s.tab == tab));
+        found.map(String::as_str)
+    }
+
+    /// The number of the tab that a session is, or belongs to.
+    pub(super) fn tab_of(&self, session: Option<&str>) -> u32 {
+        let known = session.and_then(|id| self.sessions.get(id));
+        known.map_or(0, |session| session.tab)
+    }
+
+    /// Gives the lane's only tab another number.
+    pub(in crate::env::browser) fn renumber(&mut self, tab: u32) {
+        self.opened = tab;
+        if let Some(id) = &self.active
+            && let Some(session) = self.sessions.get_mut(id)
+        {
+            session.tab = tab;
+        }
+    }
+
+    /// The tabs go on with the real network, as those of a kept state. The log knows their documents by
+    /// the loaders that they had when they were recorded.
+    pub(in crate::env::browser) fn go_live(&mut self, kept: &Kept) {
+        self.traffic = Traffic::Record;
+        self.log = kept.log.clone();
+        self.opened = kept.opened;
+        for id in &self.tabs {
+            if let Some(session) = self.sessions.get_mut(id)
+                && let Some(document) = &mut session.document
+                && let Some(kept) = kept.tabs.get(&session.tab)
+            {
+                document.loader.clone_from(&kept.document.loader);
+            }
+        }
+    }
+
+    /// Puts a tab in its place among the open ones.
+    pub(super) fn add_tab(&mut self, id: &str, tab: u32) {
+        let number = |id: &String| self.sessions.get(id).map_or(0, |session| session.tab);
+        let at = self.tabs.partition_point(|other| number(other) < tab);
+        self.tabs.insert(at, id.to_owned());
     }
 
     pub(super) fn notice(&mut self, kind: NoticeKind, text: &str) {
@@ -238,34 +315,15 @@ impl LaneState {
         })
     }
 
-    /// Whether something is under way that a settled page would not have: the active page loads,
-    /// is about to navigate, or waits for a request. Background polls (older than `long`) and
-    /// streams do not count.
+    /// Whether something is under way that settled pages would not have: a tab loads, is about to
+    /// navigate, or waits for a request. Background polls (older than `long`) and streams do not
+    /// count.
     pub(in crate::env::browser) fn busy(&self, long: Duration) -> bool {
-        let Some((id, session)) = self.active() else {
-            return false;
-        };
-        if !session.ready || session.loading {
-            return true;
-        }
-        if session
-            .navigating
-            .is_some_and(|since| since.elapsed() < Duration::from_secs(2))
-        {
-            return true;
-        }
-        self.requests.iter().any(|((owner, _), request)| {
-            self.belongs(owner, id) && (request.blocks_long || request.since.elapsed() < long)
-        })
-    }
-
-    fn belongs(&self, session: &str, page: &str) -> bool {
-        // Workers and out-of-process frames have sessions of their own; there are few of either.
-        session == page
-            || self
-                .sessions
-                .get(session)
-                .is_none_or(|s| s.kind != TargetKind::Page)
+        let soon = |since: Instant| since.elapsed() < Duration::from_secs(2);
+        let moving = |s: &Session| !s.ready || s.loading || s.navigating.is_some_and(soon);
+        let mut tabs = self.tabs.iter().filter_map(|id| self.sessions.get(id));
+        let mut requests = self.requests.values();
+        tabs.any(moving) || requests.any(|r| r.blocks_long || r.since.elapsed() < long)
     }
 }
 

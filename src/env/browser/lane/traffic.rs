@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::events::{ExtraInfo, PausedEvent, RequestDone, RequestEvent};
 use super::follow::Follower;
 use super::setup::{LaneSetup, host};
-use super::state::{InFlight, Session, Shared, TargetKind, Traffic};
+use super::state::{InFlight, Session, Shared, TargetKind, Traffic, asker};
 use crate::context::Cx;
 use crate::env::browser::connection::CALL_LIMIT;
 use crate::env::browser::gate::Pass;
@@ -107,6 +107,7 @@ impl Follower {
         let hold = self.setup.hold.is_some();
         let mut guard = self.shared.lock();
         let state = &mut *guard;
+        let tab = state.tab_of(session);
         if let Traffic::Replay {
             log,
             from,
@@ -120,7 +121,7 @@ impl Follower {
                 drop(self.connection.send(session, empty_page(id)));
                 return;
             }
-            let reply = log.reply(*from, used, method, &url);
+            let reply = log.reply(asker(tab, from, log), used, method, &url);
             let stopped = class == RequestClass::Ignored || hold && class == RequestClass::Write;
             if reply.is_err() && stopped {
                 // It was stopped then, too.
@@ -157,7 +158,7 @@ impl Follower {
             drop(self.connection.send(session, empty));
             return;
         }
-        state.log.asked(&event.network_id, method, &url);
+        state.log.asked(tab, &event.network_id, method, &url);
         if class == RequestClass::Read {
             let asked = (method.to_owned(), event.request.url.clone());
             state.asked.insert(event.network_id.clone(), asked);
