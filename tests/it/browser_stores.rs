@@ -5,7 +5,8 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 use branchline::env::browser::{BrowserConfig, RestoreLimits};
-use branchline::types::{MissReason, Rung, Writes};
+use branchline::types::{Action, MissReason, Rung, Writes};
+use serde_json::json;
 
 use crate::support::lane::{Lane, Served, config, page, ways};
 
@@ -98,6 +99,28 @@ async fn browser_restores_a_cart_that_a_page_keeps_in_indexeddb() {
     );
     // Nor is it the page's first document that it is restored into.
     assert_eq!(lane.observe().await.title, "Cart");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_leaves_databases_that_several_tabs_use_to_a_replay() {
+    let site = shop("1").await;
+    let mut lane = Lane::open(&site, config(), Writes::Hold).await;
+    let open = Action::new("tab_open", json!({"url": "/cart"}));
+    lane.act(&open).await;
+    lane.click("Add").await;
+    let (two, seen) = lane.state().await;
+    lane.act(&Action::new("tab_close", json!({"index": 1})))
+        .await;
+    let (one, alone) = lane.state().await;
+    lane.click("Away").await;
+    let restored = lane.restore(&two).await;
+    assert_eq!(restored.rung, Rung::Replay, "{restored:?}");
+    let missed = [(Rung::Document, MissReason::ClientStore)];
+    assert_eq!(ways(&restored.misses), missed);
+    assert_eq!(lane.observe().await.digest, seen.digest);
+    let restored = lane.restore(&one).await;
+    assert_eq!(restored.rung, Rung::Document, "{restored:?}");
+    assert_eq!(lane.observe().await.digest, alone.digest);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -110,6 +110,20 @@ fn choose(seen: &Observation, dice: &mut Dice) -> Action {
     }
 }
 
+/// Something to do with tabs.
+fn choose_tab(seen: &Observation, dice: &mut Dice) -> Action {
+    let open = seen.tabs.len();
+    let index = json!({ "index": 1 + dice.throw(open) });
+    match dice.throw(4) {
+        0 => Action::new("tab_close", index),
+        1 | 2 if open < 4 => {
+            let url = *dice.pick(&["/", "/cart", "/product/brass-desk-lamp", "/configurator"]);
+            Action::new("tab_open", json!({ "url": url }))
+        }
+        _ => Action::new("tab_switch", index),
+    }
+}
+
 /// One state of a walk, as it was recorded.
 struct Recorded {
     snapshot: Snapshot,
@@ -153,6 +167,8 @@ struct Walker<'a> {
     dice: Dice,
     cx: &'a Cx,
     sql: bool,
+    /// Whether tabs are opened and closed.
+    tabs: bool,
     path: Vec<String>,
     /// A branch between two restores takes fewer actions than this.
     stray: usize,
@@ -187,7 +203,11 @@ impl Walker<'_> {
     /// Takes one action that is not refused; false if there is none to be found.
     async fn step(&mut self, seen: &Observation) -> bool {
         for _ in 0..8 {
-            let action = choose(seen, &mut self.dice);
+            let action = if self.tabs && self.dice.throw(3) == 0 {
+                choose_tab(seen, &mut self.dice)
+            } else {
+                choose(seen, &mut self.dice)
+            };
             match self.env.act(&action, self.cx).await.unwrap() {
                 Step::Done { .. } => {
                     self.path.push(action.to_string());
@@ -278,7 +298,7 @@ fn world(site: Arc<dyn Site>, start: &str) -> BrowserWorld {
     BrowserWorld::new(config(), site, start, Writes::Checkpoint, None)
 }
 
-async fn shop(start: &str, seeds: std::ops::Range<u64>) {
+async fn shop(start: &str, seeds: std::ops::Range<u64>, tabs: bool) {
     let cx = Cx::default();
     let world = world(Arc::new(DemoSite::new()), start);
     let mut tally = Tally::default();
@@ -288,6 +308,7 @@ async fn shop(start: &str, seeds: std::ops::Range<u64>) {
             dice: Dice::new(seed),
             cx: &cx,
             sql: true,
+            tabs,
             path: vec![format!("seed {seed}")],
             stray: 3,
         };
@@ -296,18 +317,24 @@ async fn shop(start: &str, seeds: std::ops::Range<u64>) {
         walker.take_back(&states, &mut tally).await;
         walker.env.close(&cx).await.unwrap();
     }
-    tally.show(&format!("shop {start}"));
+    let what = if tabs { ", several tabs" } else { "" };
+    tally.show(&format!("shop {start}{what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn browser_walks_the_shop_and_takes_it_back() {
-    shop("/", 0..2 * times()).await;
-    shop("/product/brass-desk-lamp", 100..100 + times()).await;
+    shop("/", 0..2 * times(), false).await;
+    shop("/product/brass-desk-lamp", 100..100 + times(), false).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn browser_walks_the_shops_single_page_app_and_takes_it_back() {
-    shop("/configurator", 200..200 + 2 * times()).await;
+    shop("/configurator", 200..200 + 2 * times(), false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_walks_the_shop_in_several_tabs_and_takes_it_back() {
+    shop("/", 300..300 + 2 * times(), true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -338,6 +365,7 @@ async fn browser_walks_miniwob_and_takes_it_back() {
                 dice: Dice::new(seed),
                 cx: &cx,
                 sql: false,
+                tabs: false,
                 path: vec![format!("{}, seed {seed}", task.id)],
                 stray: 2,
             };

@@ -553,6 +553,41 @@ async fn html_tabs_open_close_and_switch() {
     assert_eq!(last.reason, "the last tab cannot be closed");
 }
 
+#[tokio::test]
+async fn html_digest_counts_what_the_tabs_in_the_background_show() {
+    let mut lane = open(|path, _| {
+        let form = "<title>Form</title><input aria-label=Note><input type=checkbox aria-label=Box>";
+        Some(html(if path == "/" {
+            form
+        } else {
+            "<title>Other</title>"
+        }))
+    })
+    .await;
+    let seen = lane.observe().await;
+    let on = |name: &str| {
+        let found = seen.elements.iter().find(|e| e.name == name);
+        found.unwrap().r#ref.clone()
+    };
+    lane.act("tab_open", json!({"url": "/other"})).await;
+    let mut digests = vec![lane.observe().await.digest];
+    for (action, arguments) in [
+        ("fill", json!({"ref": on("Note"), "text": "x"})),
+        ("check", json!({"ref": on("Box"), "on": true})),
+        ("check", json!({"ref": on("Box"), "on": false})),
+        ("check", json!({"ref": on("Box"), "on": true})),
+    ] {
+        lane.act("tab_switch", json!({"index": 1})).await;
+        lane.act(action, arguments).await;
+        lane.act("tab_switch", json!({"index": 2})).await;
+        digests.push(lane.observe().await.digest);
+    }
+    assert_ne!(digests[0], digests[1]);
+    assert_ne!(digests[1], digests[2]);
+    assert_ne!(digests[2], digests[3]);
+    assert_eq!(digests[2], digests[4], "checked again");
+}
+
 fn framed(path: &str, _: &Ask) -> Option<Reply> {
     Some(match path {
         "/" => html(

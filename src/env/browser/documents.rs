@@ -6,6 +6,9 @@
 //! where its document is loaded only later, or where it was closed since; a tab that a repeated action
 //! opens (and closes) again is there. So whatever two open tabs do to each other happens in its order.
 //!
+//! Databases and caches that several tabs use are not kept: a page's open connection stands in the way
+//! of putting them back under it.
+//!
 //! Invariants: no request reaches a server; a tab that can talk to its opener is only ever opened by
 //! the action that opened it, so that it can still; tabs have the numbers, and what they show has the
 //! references, of the state.

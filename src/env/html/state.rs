@@ -298,11 +298,15 @@ impl State {
 
     /// Reads the active page; elements that are new get references.
     pub(super) fn read(&mut self) -> Arc<Reading> {
-        if let Some(reading) = self.page().reading() {
+        self.read_tab(self.active)
+    }
+
+    fn read_tab(&mut self, index: usize) -> Arc<Reading> {
+        let tab = &mut self.tabs[index];
+        if let Some(reading) = tab.history[tab.at].reading() {
             return Arc::clone(reading);
         }
         let mut next = self.next;
-        let tab = &mut self.tabs[self.active];
         let page = Arc::make_mut(&mut tab.history[tab.at]);
         let mut reading = Reading {
             found: Vec::new(),
@@ -336,7 +340,8 @@ impl State {
         self.read();
     }
 
-    /// Digest of all that an agent can see and use, running clocks masked.
+    /// Digest of all that an agent can see and use, in the tabs in the background too; running clocks
+    /// masked.
     pub(super) fn digest(&mut self) -> Digest {
         let reading = self.read();
         let mut bytes = reading.essence.clone();
@@ -347,9 +352,17 @@ impl State {
         put(&mask_url(self.page().url().as_str()));
         put(&self.page().scroll.to_string());
         put(self.answer.as_deref().unwrap_or("\u{1}"));
-        for (index, tab) in self.tabs.iter().enumerate() {
-            put(&mask_url(tab.history[tab.at].url().as_str()));
-            put(if index == self.active { "1" } else { "0" });
+        for index in 0..self.tabs.len() {
+            let reading = self.read_tab(index);
+            let tab = &self.tabs[index];
+            let page = &tab.history[tab.at];
+            put(&mask_url(page.url().as_str()));
+            if index == self.active {
+                put("1");
+            } else {
+                put(&page.scroll.to_string());
+                put(&Digest::of(&reading.essence).to_string());
+            }
         }
         Digest::of(bytes)
     }
