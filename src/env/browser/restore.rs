@@ -22,6 +22,7 @@ use super::environment::{Browser, Observed, Saved, Trodden};
 use super::kept::{Begin, Entered, Kept, KeptTab, Without};
 use super::lane::{Lane, Traffic};
 use super::ledger;
+use super::netlog::NetLog;
 use super::observe::{Found, Page};
 use super::settle::{SCRIPT_LIMIT, ScriptError};
 use super::stores::Stores;
@@ -34,6 +35,16 @@ use crate::types::{Miss, MissReason, Restored, Rung, Snapshot, Step, Writes};
 const HISTORY_LIMIT: Duration = Duration::from_secs(3);
 /// How long bodies of responses that have arrived may take to be read.
 const BODY_LIMIT: Duration = Duration::from_secs(5);
+
+/// What a lane holds at one moment of what a state is kept by. The tabs' storage is still to be read.
+struct Now {
+    log: NetLog,
+    /// The tabs' sessions by number.
+    sessions: BTreeMap<u32, String>,
+    tabs: BTreeMap<u32, KeptTab>,
+    active: u32,
+    opened: u32,
+}
 
 /// How an attempt ended.
 pub(super) enum End {
@@ -238,69 +249,30 @@ impl Browser {
             Ok(_) | Err(Interrupted::Timeout(_)) => {}
             Err(why) => return Err(why.into()),
         }
-        let (log, open, active, opened) = {
-            let lane = self.lane.lock();
-            let logical = |url: &str| self.lane.setup.logical(url);
-            let mut open = Vec::new();
-            for id in &lane.tabs {
-                let Some(session) = lane.sessions.get(id) else {
-                    continue;
-                };
-                let entered = self.tabs.get(&session.tab).map(|tab| &tab.document);
-                let recorded = |entered: &&Entered| {
-                    let document = session.document.as_ref();
-                    document.is_some_and(|document| document.loader == entered.loader)
-                        && lane.log.position(&entered.loader).is_some()
-                };
-                let Some(entered) = entered.filter(recorded) else {
-                    return Ok(Err((MissReason::NoDocument, logical(&session.url))));
-                };
-                let socket = session.document.as_ref().and_then(|d| d.socket.as_ref());
-                if let Some(url) = socket {
-                    return Ok(Err((MissReason::Socket, logical(url))));
-                }
-                open.push((
-                    id.clone(),
-                    session.tab,
-                    session.reaches_opener,
-                    entered.clone(),
-                ));
-            }
-            if open.len() > 1
-                && let Some(origin) = lane.stores.any()
-            {
-                let what = format!("{} keeps something that several tabs use", logical(origin));
-                return Ok(Err((MissReason::ClientStore, what)));
-            }
-            let Some(active) = lane.tab() else {
-                return Ok(Err((MissReason::NoDocument, seen.url.clone())));
-            };
-            (lane.log.clone(), open, active, lane.opened)
+        let mut now = match self.now() {
+            Ok(now) => now,
+            Err(without) => return Ok(Err(without)),
         };
-        let mut tabs = BTreeMap::new();
-        for (session, number, reaches_opener, mut document) in open {
-            let script = format!(
-                "(() => {{ const of = (s) => {{ try {{ return Object.fromEntries(Object.entries(s())); }} catch {{ return {{}}; }} }};
-                    return {{ found: (window['{}'] || {{}}).storage || null,
-                        now: {{ local: of(() => localStorage), session: of(() => sessionStorage) }} }}; }})()",
-                self.world.token
-            );
+        let script = format!(
+            "(() => {{ const of = (s) => {{ try {{ return Object.fromEntries(Object.entries(s())); }} catch {{ return {{}}; }} }};
+                return {{ found: (window['{}'] || {{}}).storage || null,
+                    now: {{ local: of(() => localStorage), session: of(() => sessionStorage) }} }}; }})()",
+            self.world.token
+        );
+        for (number, tab) in &mut now.tabs {
+            let script = script.clone();
+            let session = &now.sessions[number];
             let mut stored = self
                 .lane
-                .evaluate(&session, None, script, SCRIPT_LIMIT, cx)
+                .evaluate(session, None, script, SCRIPT_LIMIT, cx)
                 .await?;
-            if document.storage.is_none() {
-                document.storage = Some(stored["found"].take());
+            if tab.document.storage.is_none() {
+                tab.document.storage = Some(stored["found"].take());
             }
-            let tab = KeptTab {
-                document,
-                stored: stored["now"].take(),
-                reaches_opener,
-            };
-            tabs.insert(number, tab);
+            tab.stored = stored["now"].take();
         }
         let databases = self.stores(cx).await?;
-        let found = tabs.values().map(|tab| &tab.document.stores);
+        let found = now.tabs.values().map(|tab| &tab.document.stores);
         for found in found.chain([&databases]) {
             if let Stores::Refused(what) = found {
                 return Ok(Err((MissReason::ClientStore, what.clone())));
@@ -317,10 +289,10 @@ impl Browser {
             }
         };
         Ok(Ok(Kept {
-            log,
-            tabs,
-            active,
-            opened,
+            log: now.log,
+            tabs: now.tabs,
+            active: now.active,
+            opened: now.opened,
             cookies: self.lane.cookies(cx).await?,
             server,
             lineage: self.lineage.clone(),
@@ -330,6 +302,52 @@ impl Browser {
             focus: seen.focus,
             scroll: seen.scroll,
         }))
+    }
+
+    /// What the lane holds now of what a state is kept by, or why it cannot be kept.
+    fn now(&self) -> Result<Now, Without> {
+        let lane = self.lane.lock();
+        let logical = |url: &str| self.lane.setup.logical(url);
+        let mut now = Now {
+            log: lane.log.clone(),
+            sessions: BTreeMap::new(),
+            tabs: BTreeMap::new(),
+            active: lane.tab().unwrap_or(0),
+            opened: lane.opened,
+        };
+        let open = lane.tabs.iter();
+        for (id, session) in open.filter_map(|id| Some((id, lane.sessions.get(id)?))) {
+            let entered = self.tabs.get(&session.tab).map(|tab| &tab.document);
+            let recorded = |entered: &&Entered| {
+                let document = session.document.as_ref();
+                document.is_some_and(|document| document.loader == entered.loader)
+                    && lane.log.position(&entered.loader).is_some()
+            };
+            let Some(entered) = entered.filter(recorded) else {
+                return Err((MissReason::NoDocument, logical(&session.url)));
+            };
+            let socket = session.document.as_ref().and_then(|d| d.socket.as_ref());
+            if let Some(url) = socket {
+                return Err((MissReason::Socket, logical(url)));
+            }
+            let tab = KeptTab {
+                document: entered.clone(),
+                stored: Value::Null,
+                reaches_opener: session.reaches_opener,
+            };
+            now.sessions.insert(session.tab, id.clone());
+            now.tabs.insert(session.tab, tab);
+        }
+        if now.tabs.len() > 1
+            && let Some(origin) = lane.stores.any()
+        {
+            let what = format!("{} keeps something that several tabs use", logical(origin));
+            return Err((MissReason::ClientStore, what));
+        }
+        if !now.tabs.contains_key(&now.active) {
+            return Err((MissReason::NoDocument, "no tab is active".to_owned()));
+        }
+        Ok(now)
     }
 
     /// What the active document's origin keeps now. What another origin keeps is out of reach.
