@@ -20,7 +20,9 @@
 
 mod commit;
 mod driver;
+mod ending;
 mod job;
+mod landing;
 mod lane;
 mod order;
 mod view;
