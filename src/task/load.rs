@@ -80,6 +80,9 @@ impl TaskError {
                     .to_owned(),
             ),
             Self::Unknown { nearest, .. } => Some(format!("nearest: {}", nearest.join(", "))),
+            Self::Spec { spec, .. } if spec.starts_with("bfcl") => {
+                Some("examples: `bfcl/multi_turn_base/7`, `bfcl/multi_turn_base?n=0..9`".to_owned())
+            }
             Self::Spec { .. } => Some(
                 "examples: `miniwob/click-test?seed=7`, `miniwob?seeds=0,1&tasks=a,b`".to_owned(),
             ),

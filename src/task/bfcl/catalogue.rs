@@ -217,6 +217,8 @@ mod tests {
         insta::assert_snapshot!(fails("bfcl/multi_turn_base/x"), @"`bfcl/multi_turn_base/x`: `x` is no number of a task");
         insta::assert_snapshot!(fails("bfcl/multi_turn_base?n=5..3"), @"`bfcl/multi_turn_base?n=5..3`: `5..3` is no range within 0..199");
         insta::assert_snapshot!(fails("bfcl/multi_turn_base?seed=3"), @"`bfcl/multi_turn_base?seed=3`: expected `?n=0..9` or `?n=1,5`");
+        let hint = numbers("bfcl/multi_turn_base/x").unwrap_err().hint();
+        insta::assert_snapshot!(hint.unwrap(), @"examples: `bfcl/multi_turn_base/7`, `bfcl/multi_turn_base?n=0..9`");
     }
 
     #[test]
