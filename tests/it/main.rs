@@ -39,5 +39,6 @@ mod state_machine;
 mod support;
 mod tasks;
 mod tool_apps;
+mod tool_undo;
 mod tool_world;
 mod tools_http;

@@ -14,11 +14,12 @@ use super::memo;
 use super::plan::{Offer, Plan, Planned, rounds};
 use super::render;
 use super::server::Server;
-use super::state::{Answer, Called, Check, Did, End, Turn, Undo, Write};
+use super::state::{Answer, Called, Did, End, Turn, Write};
+use super::undo::{self, WayBack};
 use crate::context::{Cx, Interrupted};
 use crate::env::ActError;
 use crate::env::tools::cut;
-use crate::env::tools::registry::{Memo, UndoProof};
+use crate::env::tools::registry::Memo;
 use crate::env::tools::{Access, CallError, Prepared, Reply, Session, Tool};
 use crate::types::{Action, Effect, EffectKind, Notice, NoticeKind, Rejection, Step, Writes};
 
@@ -26,6 +27,9 @@ use crate::types::{Action, Effect, EffectKind, Notice, NoticeKind, Rejection, St
 const FOUND: usize = 10;
 /// Bytes of a further part of a reply.
 const PAGE: usize = 6_000;
+
+/// What may take writes back, by their places among the calls of an action.
+type WaysBack = BTreeMap<usize, Vec<WayBack>>;
 
 /// Why an action is carried out.
 #[derive(Clone, Copy)]
@@ -334,13 +338,13 @@ impl ToolEnvironment {
             Ok(order) => order,
             Err(rejection) => return Ok(Step::Rejected(rejection)),
         };
-        if let Some(held) = self.hold(&ready, purpose) {
+        let mut ways = self.ways_back(&ready, cx).await?;
+        if let Some(held) = self.hold(&ready, &ways, purpose) {
             return Ok(held);
         }
         let batch = ready.len() > 1 || ready.iter().any(|r| r.planned.label.is_some());
         let writes = ready.iter().any(Ready::writes);
         self.begin(writes);
-        let mut checks = self.checks_before(&ready, cx).await?;
         let server = Arc::clone(&self.server);
         let mut server = if writes {
             let mut server = server.lock().await;
@@ -358,10 +362,10 @@ impl ToolEnvironment {
             server.unsure = sent.unsure.as_ref().map(|(reason, _)| reason.clone());
             // As they were sent, so that they can be taken back in reverse.
             for place in order.into_iter().flatten() {
-                if let Some(check) = checks.remove(&place)
+                if let Some(ways) = ways.remove(&place)
                     && let Some((Answer::Reply(reply), _)) = &sent.answers[place]
                 {
-                    effects.push(self.wrote(server, &ready[place], reply, check, purpose));
+                    effects.push(self.wrote(server, &ready[place], reply, &ways, purpose));
                 }
             }
         }
@@ -416,22 +420,21 @@ impl ToolEnvironment {
     }
 
     /// The writes of an action as held ones, if one of them may not leave.
-    fn hold(&self, ready: &[Ready], purpose: Purpose<'_>) -> Option<Step> {
-        let writes: Vec<(&Tool, Effect)> = ready
-            .iter()
-            .filter(|ready| ready.writes())
-            .map(|ready| (&*ready.planned.tool, ready.effect()))
-            .collect();
-        let leaves = |(tool, effect): &(&Tool, Effect)| self.may_leave(tool, effect, purpose);
-        if writes.iter().all(leaves) {
+    fn hold(&self, ready: &[Ready], ways: &WaysBack, purpose: Purpose<'_>) -> Option<Step> {
+        let writes = || ready.iter().enumerate().filter(|(_, ready)| ready.writes());
+        let leaves = |(place, ready): (usize, &Ready)| {
+            let returns = ways.get(&place).is_some_and(|ways| !ways.is_empty());
+            self.may_leave(&ready.effect(), returns, purpose)
+        };
+        if writes().all(leaves) {
             return None;
         }
-        let held = |(_, effect)| Effect {
+        let held = |(_, ready): (usize, &Ready)| Effect {
             held: true,
-            ..effect
+            ..ready.effect()
         };
         Some(Step::Held {
-            effects: writes.into_iter().map(held).collect(),
+            effects: writes().map(held).collect(),
         })
     }
 
@@ -514,12 +517,12 @@ impl ToolEnvironment {
         server: &mut Server,
         ready: &Ready,
         reply: &Arc<Reply>,
-        check: Option<Arc<Reply>>,
+        ways: &[WayBack],
         purpose: Purpose<'_>,
     ) -> Effect {
         let (tool, arguments) = (&ready.planned.tool, &ready.prepared.arguments);
         let write = Arc::new(Write {
-            undo: self.undo(tool, arguments, reply, check),
+            undo: undo::of(&self.world, tool, arguments, reply, ways),
             tool: Arc::clone(tool),
             arguments: arguments.clone(),
             reply: Arc::clone(reply),
@@ -535,8 +538,8 @@ impl ToolEnvironment {
         ready.effect()
     }
 
-    /// Whether a write may be sent.
-    fn may_leave(&self, tool: &Tool, effect: &Effect, purpose: Purpose<'_>) -> bool {
+    /// Whether a write may be sent; `returns` says whether an undo rule could take it back.
+    fn may_leave(&self, effect: &Effect, returns: bool, purpose: Purpose<'_>) -> bool {
         match (self.world.config.writes, purpose) {
             (Writes::Hold, Purpose::Search | Purpose::Replay) => false,
             (Writes::Hold, Purpose::Commit(allowed)) => allowed.iter().any(|allowed| {
@@ -545,116 +548,20 @@ impl ToolEnvironment {
             }),
             // Where nothing could take it back, it is not sent.
             (Writes::Checkpoint, Purpose::Search | Purpose::Replay) => {
-                self.world.config.site.is_some() || self.world.undo_rule(tool).is_some()
+                self.world.config.site.is_some() || returns
             }
             (Writes::Checkpoint, Purpose::Commit(_)) | (Writes::Session | Writes::Allow, _) => true,
         }
     }
 
-    /// What the checks of undo rules give before the writes, by place.
-    async fn checks_before(
-        &mut self,
-        ready: &[Ready],
-        cx: &Cx,
-    ) -> Result<BTreeMap<usize, Option<Arc<Reply>>>, ActError> {
-        let mut checks = BTreeMap::new();
+    /// What may take each of the writes back, by place; asked before they are sent.
+    async fn ways_back(&mut self, ready: &[Ready], cx: &Cx) -> Result<WaysBack, ActError> {
+        let mut ways = WaysBack::new();
         for (place, ready) in ready.iter().enumerate().filter(|(_, r)| r.writes()) {
-            let check = self
-                .check_before(&ready.planned.tool, &ready.prepared.arguments, cx)
-                .await?;
-            checks.insert(place, check);
+            let (tool, arguments) = (&ready.planned.tool, &ready.prepared.arguments);
+            ways.insert(place, undo::ways(self, tool, arguments, cx).await?);
         }
-        Ok(checks)
-    }
-
-    /// What the check of the undo rule gives before the write, where it is to be compared.
-    async fn check_before(
-        &mut self,
-        tool: &Tool,
-        arguments: &Map<String, Value>,
-        cx: &Cx,
-    ) -> Result<Option<Arc<Reply>>, ActError> {
-        if !self.world.undoes() {
-            return Ok(None);
-        }
-        let world = Arc::clone(&self.world);
-        let Some((rule, _)) = world.undo_rule(tool) else {
-            return Ok(None);
-        };
-        let Some(check) = rule.verify.as_ref().filter(|c| c.expect == UndoProof::Same) else {
-            return Ok(None);
-        };
-        let fault = |reason: String| {
-            ActError::Other(format!(
-                "the check of the undo rule for `{}` cannot be made: {reason}",
-                tool.name
-            ))
-        };
-        let filled = check.read.fill(arguments, &Value::Null).map_err(fault)?;
-        let reply = self
-            .direct(&tool.source, &check.read.call, &filled, cx)
-            .await
-            .map_err(fault)?;
-        Ok(Some(Arc::new(reply)))
-    }
-
-    /// How a write is taken back, now that its reply is known.
-    fn undo(
-        &self,
-        tool: &Tool,
-        arguments: &Map<String, Value>,
-        reply: &Reply,
-        before: Option<Arc<Reply>>,
-    ) -> Undo {
-        if reply.error
-            && reply
-                .status
-                .is_some_and(|status| (400..500).contains(&status))
-        {
-            return Undo::Nothing;
-        }
-        let Some((rule, call)) = self.world.undo_rule(tool) else {
-            return Undo::Never(format!("no undo rule is for `{}`", tool.name));
-        };
-        if reply.error {
-            return Undo::Never(format!("`{}` failed, and may have done a part", tool.name));
-        }
-        let Some(call) = call else {
-            return Undo::Never(format!(
-                "its undo rule calls `{}`, which is no tool",
-                rule.call
-            ));
-        };
-        let filled = match rule.fill(arguments, &reply.content) {
-            Ok(filled) => filled,
-            Err(reason) => return Undo::Never(format!("its undo cannot be filled in: {reason}")),
-        };
-        let check = match &rule.verify {
-            None => None,
-            Some(check) => {
-                let Some(tool) = self.world.tool_of(&tool.source, &check.read.call) else {
-                    return Undo::Never(format!(
-                        "its check calls `{}`, which is no tool",
-                        check.read.call
-                    ));
-                };
-                match check.read.fill(arguments, &reply.content) {
-                    Ok(arguments) => Some(Check {
-                        tool,
-                        arguments,
-                        before,
-                    }),
-                    Err(reason) => {
-                        return Undo::Never(format!("its check cannot be filled in: {reason}"));
-                    }
-                }
-            }
-        };
-        Undo::Call {
-            tool: call,
-            arguments: filled,
-            check,
-        }
+        Ok(ways)
     }
 
     /// One call past memo, regime and conversation: for undo rules and proofs.

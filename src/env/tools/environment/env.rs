@@ -11,10 +11,10 @@ use super::act::Purpose;
 use super::plan::Offer;
 use super::render;
 use super::server::Server;
-use super::state::{Did, Proof, State, Undo, common, masked, same};
+use super::state::{Check, Did, Proof, State, Undo, common, masked, same};
 use super::world::Shared;
 use crate::context::{Cx, Interrupted};
-use crate::env::tools::{Access, Session, SourceError};
+use crate::env::tools::{Access, Session, SourceError, Tool};
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
     SiteInstance, SnapshotError,
@@ -353,38 +353,13 @@ impl ToolEnvironment {
                     arguments,
                     check,
                 } => {
-                    let failed = |reason: String| {
-                        RestoreError::Unrestorable(format!(
-                            "undoing `{of}` by `{}` {reason}",
-                            tool.name
-                        ))
-                    };
                     server.unsure = Some(format!("the undo of `{of}` was cut off"));
-                    let reply = self
-                        .direct(&tool.source, &tool.name, arguments, cx)
-                        .await
-                        .map_err(|reason| failed(format!("got no answer: {reason}")))?;
-                    calls += 1;
-                    if reply.error {
-                        return Err(failed(format!("failed: {}", shown(&reply.content))));
-                    }
-                    if let Some(check) = check {
-                        let now = self
-                            .direct(&check.tool.source, &check.tool.name, &check.arguments, cx)
-                            .await
-                            .map_err(|reason| failed(format!("could not be checked: {reason}")))?;
-                        calls += 1;
-                        let volatile = self.world.volatile.get(&check.tool.source);
-                        let holds = match &check.before {
-                            None => now.error,
-                            Some(before) => masked(&now, volatile) == masked(before, volatile),
-                        };
-                        if !holds {
-                            return Err(failed(format!(
-                                "did not take it back: `{}` gives {}",
-                                check.tool.name,
-                                shown(&now.content)
-                            )));
+                    match self.take_back(tool, arguments, check.as_ref(), cx).await {
+                        Ok(made) => calls += made,
+                        Err(reason) => {
+                            let reason = format!("undoing `{of}` by `{}` {reason}", tool.name);
+                            server.unsure = Some(reason.clone());
+                            return Err(RestoreError::Unrestorable(reason));
                         }
                     }
                     server.unsure = None;
@@ -393,6 +368,41 @@ impl ToolEnvironment {
             server.writes.pop();
         }
         Ok(calls)
+    }
+
+    /// Makes the call that takes a write back, and reads back whether it did. How many calls that
+    /// took, or what went wrong: completes "undoing …".
+    async fn take_back(
+        &mut self,
+        tool: &Tool,
+        arguments: &Map<String, Value>,
+        check: Option<&Check>,
+        cx: &Cx,
+    ) -> Result<u32, String> {
+        let reply = self.direct(&tool.source, &tool.name, arguments, cx).await;
+        let reply = reply.map_err(|reason| format!("got no answer: {reason}"))?;
+        if reply.error {
+            return Err(format!("failed: {}", shown(&reply.content)));
+        }
+        let Some(check) = check else {
+            return Ok(1);
+        };
+        let (read, arguments) = (&check.tool, &check.arguments);
+        let now = self.direct(&read.source, &read.name, arguments, cx).await;
+        let now = now.map_err(|reason| format!("could not be checked: {reason}"))?;
+        let volatile = self.world.volatile.get(&read.source);
+        let holds = match &check.before {
+            None => now.error,
+            Some(before) => masked(&now, volatile) == masked(before, volatile),
+        };
+        if holds {
+            return Ok(2);
+        }
+        Err(format!(
+            "did not take it back: `{}` gives {}",
+            read.name,
+            shown(&now.content)
+        ))
     }
 
     /// Puts the server back by undo rules: back to what is common, then forward again.

@@ -35,6 +35,7 @@ mod plan;
 mod render;
 mod server;
 mod state;
+mod undo;
 mod world;
 
 pub use memo::MemoStore;

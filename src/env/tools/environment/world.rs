@@ -143,13 +143,13 @@ impl Shared {
         self.config.sources.iter().find(|s| s.source.name() == name)
     }
 
-    /// The undo rule of a tool, with the tool that it calls.
-    pub(super) fn undo_rule(&self, tool: &Tool) -> Option<(&UndoRule, Option<Arc<Tool>>)> {
-        let rules = &self.source(&tool.source)?.rules;
-        let fits =
-            |rule: &&UndoRule| rule.tool.matches(&tool.name) || rule.tool.matches(&tool.original);
-        let rule = rules.undo.iter().find(fits)?;
-        Some((rule, self.tool_of(&tool.source, &rule.call)))
+    /// The undo rules of a tool, in the registry's order.
+    pub(super) fn undo_rules(&self, tool: &Tool) -> impl Iterator<Item = &UndoRule> {
+        let rules = self.source(&tool.source).map(|source| &source.rules.undo);
+        rules
+            .into_iter()
+            .flatten()
+            .filter(|rule| rule.tool.matches(&tool.name) || rule.tool.matches(&tool.original))
     }
 
     /// A tool of a source, by either of its names. Tools that are not in the choice count too.

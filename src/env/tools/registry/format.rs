@@ -560,12 +560,20 @@ fn undo(raw: &RawUndo) -> Result<UndoRule, Fault> {
             expect: check.expect,
         })
     });
-    Ok(UndoRule {
+    let rule = UndoRule {
         tool: glob(&raw.tool)?,
         call: filled("call", &raw.call)?,
         arguments: arguments(raw.arguments.as_ref())?,
         verify: verify.transpose()?,
-    })
+    };
+    let reads = rule.verify.as_ref().map(|check| check.expect);
+    if rule.needs_before() && reads != Some(UndoProof::Same) {
+        return Err(Fault::new(
+            raw.arguments.as_ref().map_or(0..0, Spanned::span),
+            "`before:` takes what `verify` gave before the write: give `verify` with `expect = \"same\"`",
+        ));
+    }
+    Ok(rule)
 }
 
 fn arguments(raw: Option<&Spanned<toml::Table>>) -> Result<Map<String, Value>, Fault> {
@@ -785,6 +793,15 @@ mod tests {
             files = ["a.json"]
         "#);
         insta::assert_json_snapshot!(registry);
+    }
+
+    #[test]
+    fn what_was_there_before_must_be_read() {
+        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"a\"\nundo = [{ tool = \"put\", call = \"put\", arguments = { data = \"before:/data\" } }]\n"), @r#"
+        r.toml:5:51: `before:` takes what `verify` gave before the write: give `verify` with `expect = "same"`
+         5 | undo = [{ tool = "put", call = "put", arguments = { data = "before:/data" } }]
+           |                                                   ^^^^^^^^^^^^^^^^^^^^^^^^^
+        "#);
     }
 
     #[test]

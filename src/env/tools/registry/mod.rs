@@ -30,6 +30,6 @@ pub use format::parse;
 pub use load::{Loaded, OnSite, Registry, RegistryError, read_specs};
 pub use spec::{
     Allow, Auth, CallLimits, Location, McpSpec, McpTransport, Memo, OpenApiSpec, Override, Rate,
-    ReadCall, RegistrySpec, SourceKind, SourceSpec, UndoCheck, UndoProof, UndoRule,
+    ReadCall, RegistrySpec, SourceKind, SourceSpec, Template, UndoCheck, UndoProof, UndoRule,
 };
 pub use text::{Glob, SecretError, Secrets, Text};

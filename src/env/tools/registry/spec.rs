@@ -224,8 +224,9 @@ pub enum Memo {
 
 /// A call that takes another one back.
 ///
-/// Values of `arguments` are taken as they are, except strings that begin with `reply:` or
-/// `argument:`: the rest is a JSON pointer into the undone call's reply or arguments.
+/// Values of `arguments` are taken as they are, except strings that begin with `reply:`, `argument:`
+/// or `before:`: the rest is a JSON pointer into the undone call's reply, its arguments, or what
+/// `verify` gave before it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct UndoRule {
     /// Which writes it undoes.
@@ -299,55 +300,80 @@ pub struct Rate {
     pub per: Duration,
 }
 
+/// What the values of a rule are taken from.
+#[derive(Debug, Clone, Copy)]
+pub struct Template<'a> {
+    /// The write's arguments.
+    pub arguments: &'a Map<String, Value>,
+    /// What it gave; `None` before it is sent.
+    pub reply: Option<&'a Value>,
+    /// What the rule's check gave before the write, if that is known and was no error.
+    pub before: Option<&'a Value>,
+}
+
+/// What begins a value that is taken from the state before the write.
+const BEFORE: &str = "before:";
+
 impl UndoRule {
-    /// The arguments of the undoing call, after a write with `arguments` that gave `reply`.
+    /// The arguments of the undoing call.
     ///
     /// # Errors
-    /// What the template asks for and neither has: a lowercase sentence fragment.
-    pub fn fill(
-        &self,
-        arguments: &Map<String, Value>,
-        reply: &Value,
-    ) -> Result<Map<String, Value>, String> {
-        fill(&self.arguments, arguments, reply)
+    /// What the rule asks for and is not there: a lowercase sentence fragment.
+    pub fn fill(&self, from: Template<'_>) -> Result<Map<String, Value>, String> {
+        fill(&self.arguments, from)
+    }
+
+    /// Whether it takes a value from the state before the write.
+    #[must_use]
+    pub fn needs_before(&self) -> bool {
+        self.before().next().is_some()
+    }
+
+    /// Whether all that it takes from the state before the write is there.
+    #[must_use]
+    pub fn finds_before(&self, from: Template<'_>) -> bool {
+        self.before()
+            .all(|(name, value)| taken(name, value, from).is_ok())
+    }
+
+    fn before(&self) -> impl Iterator<Item = (&String, &Value)> {
+        let all = self.arguments.iter();
+        all.filter(|(_, value)| value.as_str().is_some_and(|text| text.starts_with(BEFORE)))
     }
 }
 
 impl ReadCall {
-    /// The arguments of the read, after a write with `arguments` that gave `reply`.
+    /// The arguments of the read.
     ///
     /// # Errors
-    /// What the template asks for and neither has: a lowercase sentence fragment.
-    pub fn fill(
-        &self,
-        arguments: &Map<String, Value>,
-        reply: &Value,
-    ) -> Result<Map<String, Value>, String> {
-        fill(&self.arguments, arguments, reply)
+    /// What the rule asks for and is not there: a lowercase sentence fragment.
+    pub fn fill(&self, from: Template<'_>) -> Result<Map<String, Value>, String> {
+        fill(&self.arguments, from)
     }
 }
 
-fn fill(
-    template: &Map<String, Value>,
-    arguments: &Map<String, Value>,
-    reply: &Value,
-) -> Result<Map<String, Value>, String> {
-    let whole = Value::Object(arguments.clone());
-    let mut out = Map::new();
-    for (name, value) in template {
-        let text = value.as_str();
-        let found = if let Some(at) = text.and_then(|text| text.strip_prefix("reply:")) {
-            let found = reply.pointer(at);
-            found.ok_or_else(|| format!("the reply has nothing at `{at}` (for `{name}`)"))?
-        } else if let Some(at) = text.and_then(|text| text.strip_prefix("argument:")) {
-            let found = whole.pointer(at);
-            found.ok_or_else(|| format!("the arguments have nothing at `{at}` (for `{name}`)"))?
-        } else {
-            value
-        };
-        out.insert(name.clone(), found.clone());
-    }
-    Ok(out)
+fn fill(template: &Map<String, Value>, from: Template<'_>) -> Result<Map<String, Value>, String> {
+    let filled = template
+        .iter()
+        .map(|(name, value)| Ok((name.clone(), taken(name, value, from)?)));
+    filled.collect()
+}
+
+/// The value of one argument.
+fn taken(name: &str, value: &Value, from: Template<'_>) -> Result<Value, String> {
+    let text = value.as_str().unwrap_or_default();
+    let whole = || Value::Object(from.arguments.clone());
+    let (within, what, at) = if let Some(at) = text.strip_prefix("reply:") {
+        (from.reply.cloned(), "the reply has", at)
+    } else if let Some(at) = text.strip_prefix("argument:") {
+        (Some(whole()), "the arguments have", at)
+    } else if let Some(at) = text.strip_prefix(BEFORE) {
+        (from.before.cloned(), "the state before had", at)
+    } else {
+        return Ok(value.clone());
+    };
+    let found = within.and_then(|within| within.pointer(at).cloned());
+    found.ok_or_else(|| format!("{what} nothing at `{at}` (for `{name}`)"))
 }
 
 #[cfg(test)]
@@ -362,7 +388,7 @@ mod tests {
 
     #[test]
     fn an_undo_takes_from_reply_and_arguments() {
-        let rule = UndoRule {
+        let mut rule = UndoRule {
             tool: Glob::new("create_*"),
             call: "delete".to_owned(),
             arguments: object(
@@ -371,13 +397,34 @@ mod tests {
             verify: None,
         };
         let arguments = object(&json!({ "shop": "north" }));
+        let (reply, empty) = (json!({ "data": [{ "id": 7 }] }), json!({}));
+        let mut from = Template {
+            arguments: &arguments,
+            reply: Some(&reply),
+            before: None,
+        };
         assert_eq!(
-            rule.fill(&arguments, &json!({ "data": [{ "id": 7 }] })),
+            rule.fill(from),
             Ok(object(&json!({ "id": 7, "in": "north", "hard": true })))
         );
+        from.reply = Some(&empty);
         assert_eq!(
-            rule.fill(&arguments, &json!({})),
+            rule.fill(from),
             Err("the reply has nothing at `/data/0/id` (for `id`)".to_owned())
+        );
+        assert!(!rule.needs_before());
+        rule.arguments = object(&json!({ "data": "before:/data" }));
+        assert!(rule.needs_before());
+        assert!(!rule.finds_before(from));
+        assert_eq!(
+            rule.fill(from),
+            Err("the state before had nothing at `/data` (for `data`)".to_owned())
+        );
+        from.before = Some(&reply);
+        assert!(rule.finds_before(from));
+        assert_eq!(
+            rule.fill(from),
+            Ok(object(&json!({ "data": [{ "id": 7 }] })))
         );
     }
 }
