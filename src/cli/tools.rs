@@ -14,7 +14,7 @@ use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::env::tools::http::BodyShape;
 use crate::env::tools::openapi::{Census, Document, Options, Version, census, convert};
-use crate::env::tools::registry::{Loaded, Registry, RegistryError};
+use crate::env::tools::registry::{Loaded, Registry, RegistryError, is_built_in, is_registry};
 use crate::env::tools::{
     Access, Binding, CallError, Reply, Session, Suspicion, Tool, cut, strict, suspicions,
 };
@@ -640,7 +640,7 @@ async fn check(args: &CheckArgs, cx: &Cx) -> Result<Exit, CliError> {
         if cx.is_cancelled() {
             return Ok(Exit::Interrupted);
         }
-        let checked = if file.extension().is_some_and(|end| end == "toml") {
+        let checked = if is_registry(file) {
             check_registry(file, &args.site, cx).await
         } else {
             check_document(file)
@@ -724,7 +724,9 @@ fn report(checked: &Checked, brief: bool) {
 
 pub(super) fn collect(path: &Path, files: &mut Vec<PathBuf>) -> std::io::Result<()> {
     if !path.is_dir() {
-        std::fs::metadata(path)?;
+        if !is_built_in(path) {
+            std::fs::metadata(path)?;
+        }
         files.push(path.to_owned());
         return Ok(());
     }

@@ -14,6 +14,7 @@ use super::{CliError, Exit};
 use crate::context::Cx;
 use crate::env::tools::Tool;
 use crate::env::tools::openapi::{Document, Options, convert};
+use crate::env::tools::registry::is_registry;
 use crate::llm::{OpenAi, OpenAiConfig};
 use crate::retrieval::measure::{Quality, QuerySet};
 use crate::retrieval::{Entry, FindError, Finder, IndexError};
@@ -241,7 +242,7 @@ async fn load(args: &IndexArgs, cx: &Cx) -> Result<Vec<Arc<Tool>>, CliError> {
             break;
         }
         let name = file.display().to_string();
-        if file.extension().is_some_and(|end| end == "toml") {
+        if is_registry(file) {
             tools.extend(args.site.registry(&name, cx).await?.tools());
             loaded += 1;
             continue;

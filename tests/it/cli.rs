@@ -663,6 +663,14 @@ fn tools_of_the_demo_shop_need_no_task() {
     let call = here.run(&["tools", "call", "demo", "get_cart", "--arg", "username=ada"]);
     assert_eq!(call.code, Some(0), "{}", call.err);
     assert!(call.out.contains("subtotal_cents"), "{}", call.out);
+    for (verb, says) in [
+        ("check", "1 of 1 loaded"),
+        ("index", "of 1 documents and registries"),
+    ] {
+        let ran = here.run(&["tools", verb, "demo"]);
+        assert_eq!(ran.code, Some(0), "{verb}: {}", ran.err);
+        assert!(ran.out.contains(says), "{verb}: {}", ran.out);
+    }
     let registry = concat!(env!("CARGO_MANIFEST_DIR"), "/tools/demo.toml");
     let without = here.run(&["tools", "list", registry]);
     assert_eq!(without.code, Some(3));

@@ -132,6 +132,24 @@ pub struct OnSite {
     pub real: String,
 }
 
+/// A registry that is part of the program, by its name and text.
+fn built_in(path: &str) -> Option<&'static (&'static str, &'static str)> {
+    let found = BUILT_IN.iter().find(|(name, _)| *name == path);
+    found.filter(|_| !Path::new(path).exists())
+}
+
+/// Whether `path` means a registry that is part of the program.
+#[must_use]
+pub fn is_built_in(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| built_in(path).is_some())
+}
+
+/// Whether `path` means a registry: a file of one, or one that is part of the program.
+#[must_use]
+pub fn is_registry(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end == "toml") || is_built_in(path)
+}
+
 /// Reads what `path` says: a registry file, a directory of them, or an OpenAPI document (a file or
 /// URL), which is then the only source, under default terms. `demo` and `bfcl` are part of the
 /// program, unless such a path exists.
@@ -143,9 +161,7 @@ pub fn read_specs(path: &str) -> Result<Vec<RegistrySpec>, RegistryError> {
         return Ok(vec![document_only(path, Location::Url(path.to_owned()))]);
     }
     let file = Path::new(path);
-    if let Some((name, text)) = BUILT_IN.iter().find(|(name, _)| *name == path)
-        && !file.exists()
-    {
+    if let Some((name, text)) = built_in(path) {
         return Ok(vec![parse(
             text,
             &format!("{name} (built in)"),

@@ -27,7 +27,7 @@ mod text;
 mod toolbench;
 
 pub use format::parse;
-pub use load::{Loaded, OnSite, Registry, RegistryError, read_specs};
+pub use load::{Loaded, OnSite, Registry, RegistryError, is_built_in, is_registry, read_specs};
 pub use spec::{
     Allow, Auth, CallLimits, Location, McpSpec, McpTransport, Memo, OpenApiSpec, Override, Rate,
     ReadCall, RegistrySpec, SourceKind, SourceSpec, Template, UndoCheck, UndoProof, UndoRule,
