@@ -4,14 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, State};
+use axum::http::header;
 use axum::response::Html;
 use axum::routing::get;
 use branchline::env::browser::{BrowserBinary, BrowserConfig};
-use branchline::types::{Action, MissReason, Observation, Rung, Snapshot, Writes};
+use branchline::types::{Action, MissReason, NoticeKind, Observation, Rung, Snapshot, Writes};
+use futures_util::StreamExt;
 use serde_json::json;
 
-use crate::support::lane::{Lane, Served, config, full_chromium};
+use crate::support::lane::{Lane, Served, config, full_chromium, page, ways};
 
 /// Pages that know what was stored, with fields, links to each other in this tab and in new ones, and
 /// room to scroll. Every request is counted.
@@ -263,4 +266,38 @@ async fn chromium_restores_tabs_too() {
     ];
     let states = walk(&mut lane, &path).await;
     take_back(&mut lane, &states, &requests).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn browser_is_not_held_up_by_a_tab_in_the_background_that_loads_without_end() {
+    let endless = || {
+        let begin = Ok::<_, std::io::Error>("<title>Endless</title><p>begun");
+        let parts = futures_util::stream::once(std::future::ready(begin));
+        let body = Body::from_stream(parts.chain(futures_util::stream::pending()));
+        std::future::ready(([(header::CONTENT_TYPE, "text/html")], body))
+    };
+    let home =
+        "<title>Home</title><input aria-label=Note><a href=/endless target=_blank>Endless</a>";
+    let app = Router::new()
+        .route("/", page(home))
+        .route("/endless", get(endless));
+    let site = Served::with(app).await;
+    let mut lane = Lane::open(&site, config(), Writes::Hold).await;
+    let unsettled = |seen: &Observation| {
+        let mut notices = seen.notices.iter();
+        notices.any(|notice| notice.kind == NoticeKind::Unsettled)
+    };
+    take(&mut lane, "Endless").await;
+    assert!(unsettled(&lane.observe().await));
+    take(&mut lane, "tab 1").await;
+    take(&mut lane, "type note").await;
+    let (state, seen) = lane.state().await;
+    assert!(!unsettled(&seen), "{}", seen.text);
+    take(&mut lane, "close 2").await;
+    lane.state().await;
+    let restored = lane.restore(&state).await;
+    assert_eq!(restored.rung, Rung::Replay, "{restored:?}");
+    let missed = [(Rung::Document, MissReason::Stream)];
+    assert_eq!(ways(&restored.misses), missed);
+    assert_eq!(lane.observe().await.digest, seen.digest);
 }

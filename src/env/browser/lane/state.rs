@@ -315,15 +315,21 @@ impl LaneState {
         })
     }
 
-    /// Whether something is under way that settled pages would not have: a tab loads, is about to
-    /// navigate, or waits for a request. Background polls (older than `long`) and streams do not
-    /// count.
-    pub(in crate::env::browser) fn busy(&self, long: Duration) -> bool {
+    /// Whether something is under way that settled pages would not have: the active tab (or any, with
+    /// `all`) loads, is about to navigate, or waits for a request. Polls (older than `long`) and
+    /// streams do not count.
+    pub(in crate::env::browser) fn busy(&self, long: Duration, all: bool) -> bool {
+        let active = self.tab();
+        let counts = |tab: u32| all || tab == 0 || Some(tab) == active;
         let soon = |since: Instant| since.elapsed() < Duration::from_secs(2);
         let moving = |s: &Session| !s.ready || s.loading || s.navigating.is_some_and(soon);
-        let mut tabs = self.tabs.iter().filter_map(|id| self.sessions.get(id));
-        let mut requests = self.requests.values();
-        tabs.any(moving) || requests.any(|r| r.blocks_long || r.since.elapsed() < long)
+        let tabs = self.tabs.iter().filter_map(|id| self.sessions.get(id));
+        let mut tabs = tabs.filter(|session| counts(session.tab));
+        let mut requests = self.requests.iter().filter(|((owner, _), request)| {
+            counts(self.tab_of(Some(owner)))
+                && (request.blocks_long || request.since.elapsed() < long)
+        });
+        tabs.any(moving) || requests.next().is_some()
     }
 }
 
