@@ -106,6 +106,11 @@ pub(super) struct Parts {
 }
 
 impl EndpointArgs {
+    /// Whether there is a model to ask: an endpoint's, or a cassette's.
+    pub(super) fn named(&self) -> bool {
+        self.model.is_some() || self.cassette.is_some()
+    }
+
     /// The endpoint's configuration; `None` without a model.
     pub(super) fn config(&self) -> Result<Option<OpenAiConfig>, CliError> {
         let Some(model) = &self.model else {

@@ -25,7 +25,7 @@ use crate::env::tools::registry::{
 use crate::env::tools::{Binding, Session, Tool, suspicions};
 use crate::env::{Site, SiteInstance};
 use crate::llm::ChatModel;
-use crate::retrieval::{Entry, Finder, Hit, interleave, sentences, written};
+use crate::retrieval::{Entry, Finder, Hit, written};
 use crate::task::{Task, ToolsSpec, data_dir};
 use crate::types::Writes;
 
@@ -146,8 +146,16 @@ pub(super) async fn world(
         let entries: Vec<Entry> = tools.iter().map(|tool| Entry::of(tool)).collect();
         let finder = args.embed.finder(&entries, cx).await?;
         let goal = task.goal.as_deref().unwrap_or_default();
-        let (queries, exchange) = queries(goal, model, cx).await?;
-        let hits = ranked(&finder, &queries, most.get(), cx).await?;
+        let mut wording = None;
+        if let Some(model) = model {
+            let (worded, exchange) = written(goal, model, cx)
+                .await
+                .map_err(|error| CliError::new(Exit::Provider, error))?;
+            wording = worded;
+            chosen["exchange"] = json!(exchange);
+        }
+        let query = finder.query(goal, wording.as_ref())?;
+        let hits = finder.find(&query, most.get(), cx).await?;
         say(&format!(
             "{}: {} of {} tools are offered: {}",
             task.id,
@@ -158,11 +166,8 @@ pub(super) async fn world(
         let ranks = (1..).zip(&hits).map(
             |(rank, hit)| json!({ "rank": rank, "tool": tools[hit.tool].name, "score": hit.score }),
         );
-        chosen["queries"] = json!(queries);
+        chosen["query"] = json!(query);
         chosen["offered"] = ranks.collect();
-        if let Some(exchange) = exchange {
-            chosen["exchange"] = exchange;
-        }
         config.offered = Some(
             hits.iter()
                 .map(|hit| tools[hit.tool].name.clone())
@@ -285,39 +290,6 @@ impl SiteArgs {
         let session = from.source.open_at(logical, real, cx).await;
         Ok((session.map_err(RegistryError::from)?, Some(lease)))
     }
-}
-
-/// What to look for: what the model writes, if there is one, else the goal and its sentences.
-async fn queries(
-    goal: &str,
-    model: Option<&dyn ChatModel>,
-    cx: &Cx,
-) -> Result<(Vec<String>, Option<Value>), CliError> {
-    let mut exchange = None;
-    if let Some(model) = model {
-        let (queries, told) = written(goal, model, cx)
-            .await
-            .map_err(|error| CliError::new(Exit::Provider, error))?;
-        exchange = Some(json!(told));
-        if !queries.is_empty() {
-            return Ok((queries, exchange));
-        }
-    }
-    let sentences = sentences(goal).into_iter().map(str::to_owned);
-    Ok((sentences.collect(), exchange))
-}
-
-async fn ranked(
-    finder: &Finder,
-    queries: &[String],
-    most: usize,
-    cx: &Cx,
-) -> Result<Vec<Hit>, CliError> {
-    let mut lists = Vec::new();
-    for query in queries {
-        lists.push(finder.find(query, most, cx).await?);
-    }
-    Ok(interleave(&lists, most))
 }
 
 fn names(tools: &[Arc<Tool>], hits: &[Hit]) -> String {

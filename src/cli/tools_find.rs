@@ -1,13 +1,16 @@
 //! `branchline tools search` and `branchline tools index`: finding tools, and how well and how fast.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 
 use super::app::{print, say};
+use super::models::EndpointArgs;
 use super::run_tools::SiteArgs;
 use super::tools::{collect, line};
 use super::{CliError, Exit};
@@ -15,9 +18,15 @@ use crate::context::Cx;
 use crate::env::tools::Tool;
 use crate::env::tools::openapi::{Document, Options, convert};
 use crate::env::tools::registry::is_registry;
-use crate::llm::{OpenAi, OpenAiConfig};
-use crate::retrieval::measure::{Quality, QuerySet};
-use crate::retrieval::{Entry, FindError, Finder, IndexError};
+use crate::llm::{ChatModel, OpenAi, OpenAiConfig};
+use crate::retrieval::measure::{Labelled, Quality, QuerySet};
+use crate::retrieval::{Entry, FindError, Finder, IndexError, Wording, written};
+use crate::types::Cost;
+
+/// Goals that a model words at the same time.
+const AT_ONCE: usize = 4;
+/// Goals between two signs of life.
+const PROGRESS: usize = 10;
 
 /// An embeddings endpoint, beside the words.
 #[derive(Debug, Clone, Args)]
@@ -134,7 +143,7 @@ pub(super) struct IndexArgs {
     /// Registries, OpenAPI documents, or directories of either, to be indexed.
     targets: Vec<PathBuf>,
     /// ToolBench query files with known answers: their operations are indexed together, and each file
-    /// is ranked and scored.
+    /// is ranked and scored; with --model also as the model words its goals.
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "targets")]
     queries: Vec<PathBuf>,
     /// Stop after so many operations.
@@ -146,68 +155,172 @@ pub(super) struct IndexArgs {
     #[command(flatten)]
     embed: EmbedArgs,
     #[command(flatten)]
+    endpoint: EndpointArgs,
+    #[command(flatten)]
     site: SiteArgs,
 }
 
 /// `branchline tools index`.
 pub(super) async fn index(args: &IndexArgs, cx: &Cx) -> Result<Exit, CliError> {
     let texts = read(&args.queries)?;
-    if !args.targets.is_empty() {
-        let tools = load(args, cx).await?;
-        let entries: Vec<Entry> = tools.iter().map(|tool| Entry::of(tool)).collect();
-        drop(tools);
-        let finder = built(&entries, args, cx).await?;
-        // Real questions if there are some, else what the tools say of themselves.
-        let mut queries: Vec<String> = Vec::new();
-        for text in &texts {
-            let mut set = QuerySet::default();
-            set.add(text, true)
-                .map_err(|e| CliError::new(Exit::Usage, e))?;
-            queries.extend(set.queries.into_iter().map(|(query, _)| query));
-        }
-        if queries.is_empty() {
-            let step = (entries.len() / 500).max(1);
-            let own = entries.iter().step_by(step);
-            queries = own.map(|entry| first_line(&entry.text)).collect();
-        }
+    let set = QuerySet::read(&texts).map_err(|(at, error)| {
+        let what = format!("{} is no query file: {error}", args.queries[at].display());
+        CliError::new(Exit::Usage, what)
+            .hint("a list of {\"query\", \"api_list\", \"relevant APIs\"}, as ToolBench has them")
+    })?;
+    let goals = set.files.iter().flat_map(|file| &file.goals);
+    let mut queries: Vec<String> = goals.map(|(goal, _)| goal.clone()).collect();
+    if args.targets.is_empty() {
+        let finder = built(&set.entries, args, cx).await?;
+        scored(&finder, &set, args, cx).await?;
         timed(&finder, &queries, args.runs, cx).await?;
         return Ok(Exit::Done);
     }
-    let mut whole = QuerySet::default();
-    for text in &texts {
-        whole
-            .add(text, false)
-            .map_err(|e| CliError::new(Exit::Usage, e))?;
+    let tools = load(args, cx).await?;
+    let entries: Vec<Entry> = tools.iter().map(|tool| Entry::of(tool)).collect();
+    drop(tools);
+    let finder = built(&entries, args, cx).await?;
+    if args.endpoint.named() {
+        say("the model is not asked: without known answers, only times are measured");
     }
-    let finder = built(&whole.entries, args, cx).await?;
-    let mut queries = Vec::new();
-    for (file, text) in args.queries.iter().zip(&texts) {
-        let mut set = QuerySet::default();
-        for other in &texts {
-            // The same corpus in the same order; only this file's queries are asked.
-            set.add(other, std::ptr::eq(other, text))
-                .map_err(|e| CliError::new(Exit::Usage, e))?;
-        }
-        let mut quality = Quality::default();
-        for (query, right) in &set.queries {
-            let hits = finder.find(query, 10, cx).await?;
-            let ranking: Vec<usize> = hits.iter().map(|hit| hit.tool).collect();
-            quality.add(&ranking, right);
-        }
-        let Quality {
-            queries: count,
-            ndcg1,
-            ndcg5,
-            recall10,
-        } = quality;
-        print(&format!(
-            "{}: {count} queries, NDCG@1 {ndcg1:.3}, NDCG@5 {ndcg5:.3}, recall@10 {recall10:.3}",
-            file.display()
-        ));
-        queries.extend(set.queries.into_iter().map(|(query, _)| query));
+    // Real questions if there are some, else what the tools say of themselves.
+    if queries.is_empty() {
+        let step = (entries.len() / 500).max(1);
+        let own = entries.iter().step_by(step);
+        queries = own.map(|entry| first_line(&entry.text)).collect();
     }
     timed(&finder, &queries, args.runs, cx).await?;
     Ok(Exit::Done)
+}
+
+/// Ranks the goals of each file, as they stand and as a model words them if one is named, and prints
+/// how well.
+async fn scored(
+    finder: &Finder,
+    set: &QuerySet,
+    args: &IndexArgs,
+    cx: &Cx,
+) -> Result<(), CliError> {
+    let worded = if args.endpoint.named() {
+        let model = args.endpoint.chat()?;
+        Some((
+            model.name().to_owned(),
+            Worded::ask(set, &*model, cx).await?,
+        ))
+    } else {
+        None
+    };
+    for (file, labelled) in args.queries.iter().zip(&set.files) {
+        let plain = quality(finder, labelled, None, cx).await?;
+        print(&format!("{}: {}", file.display(), told(&plain)));
+        if let Some((name, worded)) = &worded {
+            let quality = quality(finder, labelled, Some(worded), cx).await?;
+            print(&format!(
+                "{}, worded by {name}: {}",
+                file.display(),
+                told(&quality)
+            ));
+        }
+        if labelled.unlisted > 0 {
+            print(&format!(
+                "{}: {} more goals are left out: no file lists their operations",
+                file.display(),
+                labelled.unlisted
+            ));
+        }
+    }
+    if let Some((name, worded)) = &worded {
+        let recorded = args.endpoint.cassette.is_some();
+        let recorded = if recorded {
+            ", recorded ones included"
+        } else {
+            ""
+        };
+        print(&format!("{}{recorded}", worded.summary(name)));
+    }
+    Ok(())
+}
+
+/// How well the goals of a file are answered.
+async fn quality(
+    finder: &Finder,
+    labelled: &Labelled,
+    worded: Option<&Worded>,
+    cx: &Cx,
+) -> Result<Quality, CliError> {
+    let mut quality = Quality::default();
+    for (goal, right) in &labelled.goals {
+        let wording = worded.and_then(|worded| worded.of(goal));
+        let query = finder.query(goal, wording)?;
+        let hits = finder.find(&query, 10, cx).await?;
+        let ranking: Vec<usize> = hits.iter().map(|hit| hit.tool).collect();
+        quality.add(&ranking, right);
+    }
+    Ok(quality)
+}
+
+fn told(quality: &Quality) -> String {
+    format!(
+        "{} goals, NDCG@1 {:.3}, NDCG@5 {:.3}, recall@10 {:.3}",
+        quality.queries, quality.ndcg1, quality.ndcg5, quality.recall10
+    )
+}
+
+/// Goals in a model's words.
+#[derive(Default)]
+struct Worded {
+    goals: BTreeMap<String, Option<Wording>>,
+    cost: Cost,
+}
+
+impl Worded {
+    /// Asks for every goal once. What the model cannot be asked ends it: no goal is scored without.
+    async fn ask(set: &QuerySet, model: &dyn ChatModel, cx: &Cx) -> Result<Self, CliError> {
+        let goals = set.files.iter().flat_map(|file| &file.goals);
+        let goals: BTreeSet<&String> = goals.map(|(goal, _)| goal).collect();
+        let mut replies = stream::iter(&goals)
+            .map(|goal| async move { (goal, written(goal, model, cx).await) })
+            .buffered(AT_ONCE);
+        let mut out = Self::default();
+        while let Some((goal, reply)) = replies.next().await {
+            let (wording, exchange) = reply.map_err(|error| {
+                let done = out.goals.len();
+                let what = format!("{done} of {} goals are worded: {error}", goals.len());
+                CliError::new(Exit::Provider, what)
+                    .hint("with --cassette FILE --record-cassette, the next time goes on from here")
+            })?;
+            out.cost += exchange.cost;
+            out.goals.insert((*goal).clone(), wording);
+            if out.goals.len() % PROGRESS == 0 {
+                say(&format!(
+                    "{} of {} goals are worded",
+                    out.goals.len(),
+                    goals.len()
+                ));
+            }
+        }
+        Ok(out)
+    }
+
+    /// What the model made of a goal, unless its reply was of no use.
+    fn of(&self, goal: &str) -> Option<&Wording> {
+        self.goals.get(goal)?.as_ref()
+    }
+
+    fn summary(&self, model: &str) -> String {
+        let bad = self
+            .goals
+            .values()
+            .filter(|wording| wording.is_none())
+            .count();
+        format!(
+            "{model}: {} goals, {bad} replies of no use (their goals are ranked as they stand), {} calls, {} tokens, {}",
+            self.goals.len(),
+            self.cost.model_calls,
+            self.cost.tokens(),
+            self.cost.money
+        )
+    }
 }
 
 fn first_line(text: &str) -> String {
@@ -326,4 +439,52 @@ async fn timed(finder: &Finder, queries: &[String], runs: usize, cx: &Cx) -> Res
         times.len()
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::llm::Scripted;
+
+    fn set() -> QuerySet {
+        let file = r#"[
+            {"query": "a: zeig das Wetter", "relevant APIs": [["T", "forecast"]],
+             "api_list": [{"tool_name": "T", "api_name": "forecast", "api_description": "Get the weather"}]},
+            {"query": "b: send mail", "relevant APIs": [["T", "send"]],
+             "api_list": [{"tool_name": "T", "api_name": "send", "api_description": "Send mail"}]}
+        ]"#;
+        // Twice the same goals: they are worded once.
+        QuerySet::read(&[file.to_owned(), file.to_owned()]).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_useless_reply_is_counted_and_its_goal_ranked_as_it_stands() {
+        let cx = Cx::new(CancellationToken::new());
+        let model = Scripted::texts([r#"{"english": "show the weather", "queries": []}"#, "no"]);
+        let worded = Worded::ask(&set(), &model, &cx).await.unwrap();
+        let summary = worded.summary("m");
+        assert!(
+            summary.starts_with(
+                "m: 2 goals, 1 replies of no use (their goals are ranked as they stand), 2 calls, "
+            ),
+            "{summary}"
+        );
+        let finder = Finder::lexical(&set().entries).unwrap();
+        let file = &set().files[0];
+        let plain = quality(&finder, file, None, &cx).await.unwrap();
+        let better = quality(&finder, file, Some(&worded), &cx).await.unwrap();
+        assert!((plain.ndcg1 - 0.5).abs() < 1e-9, "{plain:?}");
+        assert!((better.ndcg1 - 1.0).abs() < 1e-9, "{better:?}");
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_fails_ends_the_measurement() {
+        let cx = Cx::new(CancellationToken::new());
+        let model = Scripted::texts([r#"{"english": "show the weather", "queries": []}"#]);
+        let failed = Worded::ask(&set(), &model, &cx).await.err().unwrap();
+        let text = failed.to_string();
+        assert!(text.contains("1 of 2 goals are worded"), "{text}");
+    }
 }

@@ -65,20 +65,28 @@ impl Vectors {
         self.numbers.is_empty()
     }
 
-    /// The `most` nearest by cosine, nearest first.
+    /// The `most` nearest to a query, nearest first: by the cosine of its first vector, the whole's,
+    /// and the best cosine of the others, its parts'.
     #[must_use]
-    pub fn nearest(&self, query: Vec<f32>, most: usize) -> Vec<Hit> {
-        if query.len() != self.width || self.width == 0 {
+    pub fn nearest(&self, query: Vec<Vec<f32>>, most: usize) -> Vec<Hit> {
+        if self.width == 0 || query.iter().any(|vector| vector.len() != self.width) {
             return Vec::new();
         }
-        let query = unit(query);
+        let query: Vec<Vec<f32>> = query.into_iter().map(unit).collect();
+        let Some((whole, parts)) = query.split_first() else {
+            return Vec::new();
+        };
         let mut hits: Vec<Hit> = self
             .numbers
             .chunks(self.width)
             .enumerate()
-            .map(|(tool, vector)| Hit {
-                tool,
-                score: vector.iter().zip(&query).map(|(a, b)| a * b).sum(),
+            .map(|(tool, vector)| {
+                let near = |to: &Vec<f32>| vector.iter().zip(to).map(|(a, b)| a * b).sum::<f32>();
+                let part = parts.iter().map(near).reduce(f32::max);
+                Hit {
+                    tool,
+                    score: near(whole) + part.unwrap_or_default(),
+                }
             })
             .collect();
         hits.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.tool.cmp(&b.tool)));
@@ -110,8 +118,15 @@ mod tests {
                 .flat_map(|v| unit(v.to_vec()))
                 .collect(),
         };
-        let found = vectors.nearest(vec![1.0, 1.0], 2);
-        assert_eq!(found.iter().map(|hit| hit.tool).collect::<Vec<_>>(), [2, 0]);
-        assert_eq!(vectors.nearest(vec![1.0], 2), []);
+        let nearest = |query: &[&[f32]]| -> Vec<usize> {
+            let query = query.iter().map(|vector| vector.to_vec()).collect();
+            let found = vectors.nearest(query, 2);
+            found.into_iter().map(|hit| hit.tool).collect()
+        };
+        assert_eq!(nearest(&[&[1.0, 1.0]]), [2, 0]);
+        // The whole is between them; one part is all for the second.
+        assert_eq!(nearest(&[&[1.0, 1.0], &[0.0, 1.0]]), [2, 1]);
+        assert_eq!(nearest(&[&[1.0]]), [0; 0]);
+        assert_eq!(nearest(&[]), [0; 0]);
     }
 }

@@ -11,7 +11,7 @@ use tantivy::tokenizer::TextAnalyzer;
 use tantivy::{ReloadPolicy, Searcher, TantivyDocument, Term};
 
 use super::entry::Entry;
-use super::queries::sentences;
+use super::queries::parts;
 use super::text::{ANALYZER, analyzer, terms};
 
 /// Memory of the one indexing thread, in bytes: the least that the engine accepts is 15 MB.
@@ -20,8 +20,8 @@ const ARENA: usize = 48 << 20;
 const GROUPS: usize = 50;
 /// Most terms of a query: a goal of pages would cost more than it finds.
 const MOST_TERMS: usize = 128;
-/// Most sentences of a query that are ranked beside the whole.
-const MOST_SENTENCES: usize = 8;
+/// Fewest letters of each half of a compound.
+const HALF: usize = 4;
 
 /// How much each part of a score counts.
 ///
@@ -151,7 +151,7 @@ impl Index {
     /// # Errors
     /// [`IndexError`].
     pub fn search(&self, query: &str, most: usize) -> Result<Vec<Hit>, IndexError> {
-        let query = self.taken_apart(query);
+        let query = self.taken_apart(query)?;
         let name = self.weights.name;
         let mut whole = vec![0.0_f32; self.len()];
         let mut sentences = vec![vec![0.0_f32; self.len()]; query.sentences];
@@ -176,22 +176,40 @@ impl Index {
         Ok(hits(best))
     }
 
+    /// How much of a query the tools can answer: the share, within 0..=1, of its distinct terms that
+    /// at least one tool holds. A query in another language than the tools' has a low one.
+    ///
+    /// # Errors
+    /// [`IndexError`].
+    pub fn known(&self, query: &str) -> Result<f32, IndexError> {
+        let terms = self.terms(query)?;
+        let mut known = 0.0;
+        for term in &terms {
+            if self.tools.holds(term)? {
+                known += 1.0;
+            }
+        }
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "terms of a text, far fewer than 2^23"
+        )]
+        let all = terms.len().max(1) as f32;
+        Ok(known / all)
+    }
+
     /// The terms of a query and where they stand.
-    fn taken_apart(&self, query: &str) -> Terms {
-        let mut analyzer = self.analyzer.clone();
-        let mut distinct = terms(&mut analyzer, query);
+    fn taken_apart(&self, query: &str) -> Result<Terms, IndexError> {
+        let mut distinct = self.terms(query)?;
         distinct.truncate(MOST_TERMS);
-        let mut parts = sentences(query);
-        parts.truncate(if parts.len() == 1 { 0 } else { MOST_SENTENCES });
-        let parts: Vec<Vec<String>> = parts
+        let parts = parts(query)
             .into_iter()
-            .map(|part| terms(&mut analyzer, part))
-            .collect();
+            .map(|part| self.terms(part))
+            .collect::<Result<Vec<_>, _>>()?;
         let within = |term: &String| {
             let holds = |at: &usize| parts[*at].contains(term);
             (0..parts.len()).filter(holds).collect()
         };
-        Terms {
+        Ok(Terms {
             sentences: parts.len(),
             terms: distinct
                 .into_iter()
@@ -200,7 +218,36 @@ impl Index {
                     (term, within)
                 })
                 .collect(),
+        })
+    }
+
+    /// The distinct terms of a text, compounds that no tool holds taken apart where both halves are
+    /// known.
+    fn terms(&self, text: &str) -> Result<Vec<String>, IndexError> {
+        let mut out = Vec::new();
+        for term in terms(&mut self.analyzer.clone(), text) {
+            match self.halves(&term)? {
+                Some((first, second)) => out.extend([first.to_owned(), second.to_owned()]),
+                None => out.push(term),
+            }
         }
+        Ok(out)
+    }
+
+    /// The halves of a compound: the longest first one of which both are known, as `wetter` and
+    /// `vorhersage` of `wettervorhersage`.
+    fn halves<'a>(&self, term: &'a str) -> Result<Option<(&'a str, &'a str)>, IndexError> {
+        // Analysed text is ASCII but for scripts that have no such compounds.
+        if !term.is_ascii() || term.len() < 2 * HALF || self.tools.holds(term)? {
+            return Ok(None);
+        }
+        for at in (HALF..=term.len() - HALF).rev() {
+            let (first, second) = term.split_at(at);
+            if self.tools.holds(second)? && self.tools.holds(first)? {
+                return Ok(Some((first, second)));
+            }
+        }
+        Ok(None)
     }
 
     /// By group: how near it is to the query; 0 for all but the nearest.
@@ -276,6 +323,12 @@ impl Part {
 
     fn len(&self) -> usize {
         self.places.iter().map(Vec::len).sum()
+    }
+
+    /// Whether any document's text holds `term`.
+    fn holds(&self, term: &str) -> Result<bool, IndexError> {
+        let term = Term::from_field_text(self.text, term);
+        Ok(self.searcher.doc_freq(&term)? > 0)
     }
 
     /// Calls `add` with the place and the score of every document that holds `term`: by its text, and
@@ -371,6 +424,8 @@ mod tests {
     #[test]
     fn other_languages_find_their_own() {
         assert_eq!(best("Wettervorhersage für Zürich")[0], 4);
+        assert_eq!(best("STÜNDLICHE Vorhersage")[0], 4);
+        assert_eq!(best("Stadtwettervorhersage")[0], 4);
         assert_eq!(best("北京的天气预报")[0], 5);
     }
 

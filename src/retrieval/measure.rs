@@ -10,50 +10,70 @@ use serde_json::Value;
 
 use super::entry::Entry;
 
-/// Queries and the operations they are asked of.
+/// Goals of several files and the operations that any of the files lists.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct QuerySet {
     /// The operations, each once, in the order in which the files list them.
     pub entries: Vec<Entry>,
-    /// Each query with the places of its right operations.
-    pub queries: Vec<(String, BTreeSet<usize>)>,
-    known: BTreeMap<(String, String), usize>,
+    /// The goals, by file.
+    pub files: Vec<Labelled>,
+}
+
+/// The goals of one file.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Labelled {
+    /// Each goal with the places of its right operations.
+    pub goals: Vec<(String, BTreeSet<usize>)>,
+    /// Goals that are left out, since no file lists any of their right operations.
+    pub unlisted: usize,
 }
 
 #[derive(Deserialize)]
 struct Asked {
     query: String,
+    /// A file may ask for the operations of others.
+    #[serde(default)]
     api_list: Vec<Value>,
     #[serde(rename = "relevant APIs")]
     relevant: Vec<(String, String)>,
 }
 
 impl QuerySet {
-    /// Adds a file's operations, and its queries if `ask`.
+    /// Reads files, in their order.
     ///
     /// # Errors
-    /// What is wrong with it, with line and column.
-    pub fn add(&mut self, json: &str, ask: bool) -> Result<(), serde_json::Error> {
-        let read: Vec<Asked> = serde_json::from_str(json)?;
-        for one in read {
-            for api in &one.api_list {
-                let word = |key: &str| api[key].as_str().unwrap_or_default().to_owned();
-                let key = (word("tool_name"), word("api_name"));
-                if !self.known.contains_key(&key) {
-                    self.known.insert(key, self.entries.len());
-                    self.entries.push(Entry::of_toolbench(api));
+    /// Which file is wrong, by its place among them, and what is wrong with it, with line and column.
+    pub fn read(files: &[String]) -> Result<Self, (usize, serde_json::Error)> {
+        let mut read: Vec<Vec<Asked>> = Vec::with_capacity(files.len());
+        for (at, json) in files.iter().enumerate() {
+            read.push(serde_json::from_str(json).map_err(|error| (at, error))?);
+        }
+        let mut entries = Vec::new();
+        let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
+        for api in read.iter().flatten().flat_map(|one| &one.api_list) {
+            let word = |key: &str| api[key].as_str().unwrap_or_default().to_owned();
+            known
+                .entry((word("tool_name"), word("api_name")))
+                .or_insert_with(|| {
+                    entries.push(Entry::of_toolbench(api));
+                    entries.len() - 1
+                });
+        }
+        let labelled = |asked: Vec<Asked>| {
+            let mut out = Labelled::default();
+            for one in asked {
+                let places = one.relevant.iter().filter_map(|key| known.get(key));
+                let right: BTreeSet<usize> = places.copied().collect();
+                if right.is_empty() {
+                    out.unlisted += 1;
+                } else {
+                    out.goals.push((one.query, right));
                 }
             }
-            let right: BTreeSet<usize> = one
-                .relevant
-                .iter()
-                .filter_map(|key| self.known.get(key).copied())
-                .collect();
-            if ask && !right.is_empty() {
-                self.queries.push((one.query, right));
-            }
-        }
-        Ok(())
+            out
+        };
+        let files = read.into_iter().map(labelled).collect();
+        Ok(Self { entries, files })
     }
 }
 
@@ -132,10 +152,26 @@ mod tests {
             {"query": "q2", "query_id": 2, "relevant APIs": [["T", "gone"]],
              "api_list": [{"tool_name": "T", "api_name": "a"}]}
         ]"#;
-        let mut set = QuerySet::default();
-        set.add(file, true).unwrap();
+        let other = r#"[{"query": "again", "relevant APIs": [["T", "a"], ["T", "b"]]}]"#;
+        let set = QuerySet::read(&[other.to_owned(), file.to_owned()]).unwrap();
         assert_eq!(set.entries.len(), 2);
-        assert_eq!(set.queries, [("q1".to_owned(), BTreeSet::from([1]))]);
-        assert!(set.add("[{}]", true).is_err());
+        let goals =
+            |goal: &str, right: &[usize]| vec![(goal.to_owned(), right.iter().copied().collect())];
+        assert_eq!(
+            set.files,
+            [
+                // Its operations are in the other file.
+                Labelled {
+                    goals: goals("again", &[0, 1]),
+                    unlisted: 0
+                },
+                Labelled {
+                    goals: goals("q1", &[1]),
+                    unlisted: 1
+                },
+            ]
+        );
+        let (at, _) = QuerySet::read(&[file.to_owned(), "[{}]".to_owned()]).unwrap_err();
+        assert_eq!(at, 1);
     }
 }

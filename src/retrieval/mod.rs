@@ -3,12 +3,13 @@
 //! ```text
 //! tools ─► Entry ─► Index (BM25, by tantivy) ──┐
 //!              └──► Vectors (any embeddings endpoint) ─┴─ reciprocal-rank fusion ─► Hit
-//! goal ─► queries: its sentences, or what a model wrote ─► one list each, interleaved
+//! goal ─► query: the goal, in English if a model says it, and the model's own queries
 //! ```
 //!
-//! Without a model: a query is ranked whole and by its sentences, since goals ask for several things
-//! at once, and the group a tool belongs to (its provider and tag) counts a little, since what is near
-//! a good tool is often needed with it. The weights are in [`Weights`], with what they were set on.
+//! A query is ranked whole and by its sentences, since goals ask for several things at once; a model's
+//! queries are further sentences. The group a tool belongs to (its provider and tag) counts a little,
+//! since what is near a good tool is often needed with it. The weights are in [`Weights`], with what
+//! they were set on.
 //!
 //! Invariants: the same tools in the same order give the same index and the same ranking; ties go to
 //! the tool that comes first. Nothing is written to disk.
@@ -23,6 +24,6 @@ mod text;
 
 pub use dense::Vectors;
 pub use entry::Entry;
-pub use finder::{FindError, Finder, fuse, interleave};
+pub use finder::{FindError, Finder, fuse};
 pub use lexical::{Hit, Index, IndexError, Weights};
-pub use queries::{sentences, written};
+pub use queries::{Wording, written};

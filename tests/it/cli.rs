@@ -654,6 +654,41 @@ fn an_imported_run_gives_its_file_back() {
     assert_eq!(nothing.code, Some(5), "{}", nothing.err);
 }
 
+/// Goals in four languages over tools described in English, as they stand and in a real model's words
+/// (Qwen2.5-Coder-1.5B). To record it again, delete the cassette and add `--model base --base-url URL
+/// --record-cassette`.
+#[test]
+fn goals_of_other_languages_find_their_tools_in_a_models_words() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let here = Here::new();
+    std::fs::copy(
+        format!("{root}/fixtures/queries/small.json"),
+        here.path("small.json"),
+    )
+    .unwrap();
+    let cassette = format!("{root}/fixtures/cassettes/queries-base.jsonl");
+    let ran = here.run(&[
+        "tools",
+        "index",
+        "--queries",
+        "small.json",
+        "--cassette",
+        &cassette,
+    ]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    // The first line and the last hold times.
+    let lines: Vec<&str> = ran.out.lines().collect();
+    insta::assert_snapshot!(lines[1..lines.len() - 1].join("\n"));
+    std::fs::write(here.path("bad.json"), "[{}]").unwrap();
+    let bad = here.run(&["tools", "index", "--queries", "small.json", "bad.json"]);
+    assert_eq!(bad.code, Some(2), "{}", bad.err);
+    assert!(
+        bad.err.contains("bad.json is no query file: missing field"),
+        "{}",
+        bad.err
+    );
+}
+
 #[test]
 fn tools_of_the_demo_shop_need_no_task() {
     let here = Here::new();
