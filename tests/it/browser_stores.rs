@@ -5,10 +5,10 @@ use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
 use branchline::env::browser::{BrowserConfig, RestoreLimits};
-use branchline::types::{Action, MissReason, Rung, Writes};
+use branchline::types::{Action, MissReason, Observation, Rung, Writes};
 use serde_json::json;
 
-use crate::support::lane::{Lane, Served, config, page, ways};
+use crate::support::lane::{Lane, Served, config, full_chromium, page, ways};
 
 /// A cart in `IndexedDB`, on every page that begins with this. `THING` is what a line of it holds.
 const CART: &str = r#"<!doctype html><meta charset=utf-8><title>Shop</title><ul id=list></ul>
@@ -160,28 +160,34 @@ async fn browser_names_what_a_page_keeps_that_cannot_be_put_back() {
     }
 }
 
+/// What it was told last, from a cache.
+const OFFLINE: &str = r"<title>Offline</title><p id=out></p><button onclick=save()>Save</button>
+    <button onclick=load()>Load</button><a href=/next>Next</a> <a href=/away>Away</a><script>
+    const busy = () => setTimeout(() => {}, 290);
+    const save = async () => {
+        busy();
+        const cache = await caches.open('pages');
+        await cache.put('/kept', new Response('kept at ' + Math.random(), { headers: { 'x-of': 'cache' } }));
+        load();
+    };
+    const load = async () => {
+        busy();
+        const kept = await caches.match('/kept');
+        out.textContent = kept ? `${await kept.text()} ${kept.headers.get('x-of')}` : 'nothing';
+    };
+    load();</script>";
+
+async fn offline() -> Served {
+    let app = Router::new()
+        .route("/", page(OFFLINE))
+        .route("/next", page(OFFLINE))
+        .route("/away", page(AWAY));
+    Served::with(app).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn browser_restores_a_page_that_keeps_responses_in_cache_storage() {
-    let offline = r"<title>Offline</title><p id=out></p><button onclick=save()>Save</button>
-        <button onclick=load()>Load</button><a href=/next>Next</a> <a href=/away>Away</a><script>
-        const busy = () => setTimeout(() => {}, 290);
-        const save = async () => {
-            busy();
-            const cache = await caches.open('pages');
-            await cache.put('/kept', new Response('kept at ' + Math.random(), { headers: { 'x-of': 'cache' } }));
-            load();
-        };
-        const load = async () => {
-            busy();
-            const kept = await caches.match('/kept');
-            out.textContent = kept ? `${await kept.text()} ${kept.headers.get('x-of')}` : 'nothing';
-        };
-        load();</script>";
-    let app = Router::new()
-        .route("/", page(offline))
-        .route("/next", page(offline))
-        .route("/away", page(AWAY));
-    let mut site = Served::with(app).await;
+    let mut site = offline().await;
     let mut lane = Lane::open(&site, config(), Writes::Hold).await;
     let (none, _) = lane.state().await;
     lane.click("Load").await;
@@ -202,4 +208,60 @@ async fn browser_restores_a_page_that_keeps_responses_in_cache_storage() {
         lane.click("Load").await;
         assert_eq!(lane.observe().await.digest, told.digest);
     }
+}
+
+/// What it was told last, from a database.
+const NOTES: &str = r"<title>Notes</title><p id=out></p><button onclick=save()>Save</button>
+    <button onclick=load()>Load</button><a href=/next>Next</a><script>
+    const busy = () => setTimeout(() => {}, 290);
+    const asked = (r) => new Promise((ok, no) => { r.onsuccess = () => ok(r.result); r.onerror = () => no(r.error); });
+    const r = indexedDB.open('desk', 1);
+    r.onupgradeneeded = () => r.result.createObjectStore('notes');
+    const desk = asked(r);
+    const notes = async (mode) => (await desk).transaction('notes', mode).objectStore('notes');
+    const save = async () => { busy(); await asked((await notes('readwrite')).put(Math.random(), 'last')); load(); };
+    const load = async () => { busy(); out.textContent = `noted ${await asked((await notes('readonly')).get('last'))}`; };
+    load();</script>";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chromium_puts_stores_right_under_a_page_that_it_kept() {
+    let Some(binary) = full_chromium() else {
+        return;
+    };
+    let config = BrowserConfig {
+        binary: Some(binary),
+        ..config()
+    };
+    let notes = Router::new().route("/", page(NOTES));
+    let notes = Served::with(notes.route("/next", page(NOTES))).await;
+    for site in [offline().await, notes] {
+        let mut lane = Lane::open(&site, config.clone(), Writes::Hold).await;
+        let told = |seen: &Observation| seen.text.lines().nth(1).unwrap().to_owned();
+        lane.click("Save").await;
+        let (kept, seen) = lane.state().await;
+        lane.click("Next").await;
+        lane.click("Save").await;
+        lane.click("Save").await;
+        assert_ne!(told(&lane.state().await.1), told(&seen));
+        let restored = lane.restore(&kept).await;
+        assert_eq!(restored.rung, Rung::History, "{restored:?}");
+        // The page is the one that was left; what it asks its stores for now is what they held then.
+        lane.click("Load").await;
+        assert_eq!(told(&lane.observe().await), told(&seen));
+    }
+    // The counter of a store does not go back while a page has it open.
+    let site = shop(THING).await;
+    let mut lane = Lane::open(&site, config, Writes::Hold).await;
+    lane.click("Add").await;
+    let (one, seen) = lane.state().await;
+    lane.click("Cart").await;
+    lane.click("Add").await;
+    lane.state().await;
+    let restored = lane.restore(&one).await;
+    assert_eq!(restored.rung, Rung::Document, "{restored:?}");
+    let missed = [(Rung::History, MissReason::ClientStore)];
+    assert_eq!(ways(&restored.misses), missed);
+    let detail = &restored.misses[0].detail;
+    assert_eq!(detail, "the IndexedDB shop/lines has given out keys since");
+    assert_eq!(lane.observe().await.digest, seen.digest);
 }

@@ -221,6 +221,8 @@
           const there = now.databases.find((other) => other.name === name);
           if (there && shapes(there) !== shapes(database)) return `the IndexedDB ${name} has other stores`;
           if (there && same(there, database)) continue;
+          const ahead = there && there.stores.find((store, i) => store.next > stores[i].next);
+          if (ahead) return `the IndexedDB ${name}/${ahead.shape.name} has given out keys since`;
           const db = await opened(name, version, (fresh) => build(fresh, stores));
           try { await fill(db, stores); } finally { db.close(); }
         }
