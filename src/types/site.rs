@@ -24,7 +24,7 @@ pub enum SiteNoteKind {
     Socket,
     /// A transport was refused, because what it sends could not be held.
     Refused,
-    /// A response without end.
+    /// A response without end, or with none in sight.
     Stream,
     /// A response that is too large to be kept.
     TooLarge,

@@ -197,6 +197,13 @@ impl NetLog {
         Some((&slot.method, &slot.url))
     }
 
+    /// Whether the response of a request with this id is not there, or not whole.
+    pub(super) fn is_waiting(&self, network: &str) -> bool {
+        let mut latest = self.slots.iter().rev();
+        let slot = latest.find(|slot| slot.network == network);
+        slot.is_some_and(|slot| matches!(slot.fate, Fate::Waiting))
+    }
+
     /// Where the requests of the document with this loader begin.
     pub(super) fn position(&self, loader: &str) -> Option<usize> {
         self.slots.iter().position(|slot| slot.network == loader)

@@ -111,10 +111,12 @@ impl Lane {
         cx: &Cx,
     ) -> Result<bool, CdpError> {
         let end = Instant::now() + max;
-        match self.setup.rest {
+        let rested = match self.setup.rest {
             Rest::Quiet => self.quiet(token, end, cx).await,
             Rest::NetworkIdle(idle) => self.network_idle(idle, end, cx).await,
-        }
+        };
+        self.note_unended(LONG_REQUEST);
+        rested
     }
 
     /// [`Rest::Quiet`].

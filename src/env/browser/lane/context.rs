@@ -216,6 +216,13 @@ impl Lane {
         Ok(self.lock().ledger.cookies(&now, logical))
     }
 
+    /// Notes the requests that go on for longer than `long`.
+    pub(in crate::env::browser) fn note_unended(&self, long: Duration) {
+        for url in self.lock().unended(long) {
+            self.setup.unended(url, long);
+        }
+    }
+
     /// Where a tab has just closed: waits for what it sent last, which the gate tells of a moment later
     /// and no event announces.
     pub(in crate::env::browser) async fn hear_last_words(&self, cx: &Cx) -> Result<(), CdpError> {

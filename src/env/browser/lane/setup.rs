@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use crate::env::browser::kept::RestoreLimits;
 use crate::env::browser::ledger;
@@ -99,6 +100,14 @@ impl LaneSetup {
         log.not_kept(network, MissReason::Stream);
         self.note(SiteNoteKind::Stream, url, |url| {
             format!("the response of {url} has no end (events, or media): {ONLY_REPLAY}")
+        });
+    }
+
+    /// A response is awaited for so long already; what it comes to is kept if it ends.
+    pub(super) fn unended(&self, url: &str, long: Duration) {
+        self.note(SiteNoteKind::Stream, url, |url| {
+            let seconds = long.as_secs();
+            format!("the response of {url} had no end after {seconds} s: while that is so, {ONLY_REPLAY}")
         });
     }
 

@@ -92,6 +92,7 @@ impl Session {
 
 #[derive(Debug)]
 pub(super) struct InFlight {
+    pub(super) url: String,
     pub(super) loader: String,
     pub(super) since: Instant,
     pub(super) blocks_long: bool,
@@ -330,6 +331,15 @@ impl LaneState {
                 && (request.blocks_long || request.since.elapsed() < long)
         });
         tabs.any(moving) || requests.next().is_some()
+    }
+
+    /// URLs of the requests that are older than `long` and have not ended, nor are known to have no
+    /// end.
+    pub(super) fn unended(&self, long: Duration) -> impl Iterator<Item = &str> {
+        let old = self.requests.iter().filter(move |((_, id), request)| {
+            request.since.elapsed() >= long && self.log.is_waiting(id)
+        });
+        old.map(|(_, request)| request.url.as_str())
     }
 }
 

@@ -83,6 +83,7 @@ impl Follower {
             state.requests.insert(
                 (session.to_owned(), event.request_id),
                 InFlight {
+                    url: event.request.url,
                     loader: event.loader_id,
                     since: Instant::now(),
                     blocks_long,
