@@ -33,6 +33,7 @@ fn config(server: McpServer) -> McpConfig {
         server,
         trusted: true,
         timeout: Duration::from_secs(20),
+        secrets: Vec::new(),
     }
 }
 
@@ -329,6 +330,30 @@ async fn a_server_that_lies_in_its_annotations_is_believed_only_where_the_regist
         }
         env.close(&cx).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn what_a_process_was_trusted_with_is_shown_nowhere() {
+    let mut config = config(command("", None));
+    config.secrets = ["client secret/1", "giving up"].map(str::to_owned).into();
+    let source = McpSource::connect(config, &Cx::default()).await.unwrap();
+    let session = source.open(&Cx::default()).await.unwrap();
+    let said = json!({"text": "the key is client secret/1"});
+    let reply = call(&source, &*session, "echo", said).await.unwrap();
+    let shown = format!("{reply:?}");
+    assert!(!shown.contains("client secret"), "{shown}");
+    assert!(shown.contains("the key is [redacted]"), "{shown}");
+    let reason = lost(call(&source, &*session, "die", json!({})).await);
+    assert!(reason.contains("out of memory: [redacted]"), "{reason}");
+    session.close().await;
+
+    let mut config = self::config(command("speechless", None));
+    config.secrets = vec!["configuration".to_owned()];
+    let error = McpSource::connect(config, &Cx::default())
+        .await
+        .unwrap_err();
+    let error = error.to_string();
+    assert!(error.contains("cannot find my [redacted]"), "{error}");
 }
 
 #[tokio::test]

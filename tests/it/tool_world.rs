@@ -156,6 +156,7 @@ async fn an_mcp_server_conforms_and_a_session_isolates_branches() {
         server: crate::support::mcp::command("", None),
         trusted: true,
         timeout: Duration::from_secs(20),
+        secrets: Vec::new(),
     };
     let source = McpSource::connect(server, &Cx::default()).await.unwrap();
     let source = ToolSource {

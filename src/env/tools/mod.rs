@@ -13,6 +13,7 @@ pub mod http;
 pub mod mcp;
 pub mod names;
 pub mod openapi;
+mod redact;
 pub mod registry;
 mod strict;
 mod suspect;

@@ -5,6 +5,7 @@
 //! * What a provider echoes of them is taken out of its replies, and of the HTTP archive. Of a token
 //!   endpoint's reply the archive holds no body.
 
+use std::sync::Arc;
 use std::sync::{MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,14 +22,10 @@ use super::guard::forbids_url;
 use super::reply;
 use super::under_way::UnderWay;
 use crate::env::har::{Exchanges, HttpExchange};
-use crate::env::tools::Reply;
+use crate::env::tools::redact::Redaction;
 use crate::env::tools::registry::Allow;
 use crate::http::causes;
 
-/// What stands in a secret's place.
-pub(super) const HIDDEN: &str = "[redacted]";
-/// Shortest value that counts as a secret in replies: shorter ones occur by chance.
-const SHORTEST: usize = 6;
 /// Most bytes that are read of a token endpoint's reply.
 const TOKEN_REPLY: usize = 1 << 20;
 /// How long a token lives where its endpoint does not say, and at most, in seconds.
@@ -109,7 +106,7 @@ pub(in crate::env::tools) struct Proof {
     /// Whether a token endpoint may have a private address.
     private: bool,
     /// All values that no reply may show; with them every token that was fetched.
-    secrets: std::sync::Mutex<Vec<String>>,
+    secrets: Arc<Redaction>,
     token: Mutex<Option<Token>>,
     /// What the lane exchanged, once that is kept.
     kept: std::sync::Mutex<Option<Exchanges>>,
@@ -125,17 +122,11 @@ impl Proof {
     ) -> Self {
         let mut secrets = hidden;
         secrets.extend(credentials.iter().map(|own| own.secret().to_owned()));
-        secrets.retain(|secret| secret.len() >= SHORTEST);
-        // A redirect echoes a query as it stands in a URL.
-        let encoded: Vec<String> = secrets.iter().map(|secret| in_url(secret)).collect();
-        secrets.extend(encoded);
-        secrets.sort_unstable();
-        secrets.dedup();
         Self {
             credentials,
             client,
             private,
-            secrets: std::sync::Mutex::new(secrets),
+            secrets: Arc::new(Redaction::new(secrets)),
             token: Mutex::default(),
             kept: std::sync::Mutex::default(),
         }
@@ -188,21 +179,9 @@ impl Proof {
         self.token.lock().await.take().is_some()
     }
 
-    /// Takes the secrets out of a reply, and says so.
-    pub(in crate::env::tools) fn hide(&self, reply: &mut Reply) {
-        if hide(&mut reply.content, &self.secrets()) {
-            reply
-                .notes
-                .push("the reply held a secret of the registry: it was taken out".to_owned());
-        }
-    }
-
-    /// A text about what went wrong, without the secrets.
-    pub(in crate::env::tools) fn without_secrets(&self, mut text: String) -> String {
-        for secret in self.secrets().iter() {
-            text = text.replace(secret.as_str(), HIDDEN);
-        }
-        text
+    /// What nothing shown may hold.
+    pub(in crate::env::tools) fn redaction(&self) -> &Arc<Redaction> {
+        &self.secrets
     }
 
     /// From now on keeps what the lane exchanges.
@@ -230,7 +209,7 @@ impl Proof {
 
     /// Keeps an exchange, without what the server echoed of secrets.
     pub(super) fn note(&self, mut exchange: HttpExchange) {
-        let clean = |text: &mut String| *text = self.without_secrets(std::mem::take(text));
+        let clean = |text: &mut String| *text = self.secrets.text(std::mem::take(text));
         exchange.comment.iter_mut().for_each(clean);
         if let Some(reply) = &mut exchange.reply {
             reply.headers.iter_mut().for_each(|(_, value)| clean(value));
@@ -250,10 +229,6 @@ impl Proof {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn secrets(&self) -> MutexGuard<'_, Vec<String>> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn fetch(&self, of: &ClientCredentials) -> Result<Token, TokenError> {
         // The endpoint is named by the registry itself: only its address is in question.
         let allow = Allow {
@@ -265,7 +240,7 @@ impl Proof {
         }
         let fail = |reason: String| TokenError::Failed {
             url: of.token_url.clone(),
-            reason: self.without_secrets(reason),
+            reason: self.secrets.text(reason),
         };
         let mut form = vec![("grant_type", "client_credentials")];
         if !of.scope.is_empty() {
@@ -296,47 +271,12 @@ impl Proof {
             let why = text("error").unwrap_or("no access_token");
             return Err(fail(format!("{status}, {why}")));
         };
-        self.secrets().push(value.to_owned());
+        self.secrets.add(value);
         let seconds = reply.content.get("expires_in").and_then(Value::as_u64);
         let seconds = seconds.unwrap_or(LIFE).min(LONGEST_LIFE);
         Ok(Token {
             value: value.to_owned(),
             expires: Instant::now() + Duration::from_secs(seconds.saturating_sub(MARGIN)),
         })
-    }
-}
-
-/// A text as it stands in a URL's query.
-fn in_url(text: &str) -> String {
-    url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-}
-
-/// Takes secrets out of every text. Whether there were any.
-fn hide(value: &mut Value, secrets: &[String]) -> bool {
-    match value {
-        Value::String(text) => {
-            let mut found = false;
-            for secret in secrets {
-                if text.contains(secret.as_str()) {
-                    *text = text.replace(secret.as_str(), HIDDEN);
-                    found = true;
-                }
-            }
-            found
-        }
-        Value::Array(items) => {
-            items
-                .iter_mut()
-                .filter_map(|item| hide(item, secrets).then_some(()))
-                .count()
-                > 0
-        }
-        Value::Object(map) => {
-            map.values_mut()
-                .filter_map(|item| hide(item, secrets).then_some(()))
-                .count()
-                > 0
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }

@@ -20,12 +20,13 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 use url::Url;
 
-use super::credentials::{Credentials, HIDDEN, Proof, TokenError, scheme};
+use super::credentials::{Credentials, Proof, TokenError, scheme};
 use super::guard::{PrivateAddress, PublicOnly, forbids, forbids_url};
 use super::under_way::UnderWay;
 use super::{Payload, Plan, Request, build, reply};
 use crate::context::{Cx, Interrupted};
 use crate::env::har::MAX_BODY;
+use crate::env::tools::redact::HIDDEN;
 use crate::env::tools::registry::{Allow, CallLimits, Rate};
 use crate::env::tools::{
     Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool, Validators,
@@ -250,7 +251,7 @@ impl Session for HttpSession {
                 told.read(&received);
             }
             let mut reply = received.understood();
-            self.proof.hide(&mut reply);
+            self.proof.redaction().reply(&mut reply);
             return Ok(reply);
         }
     }
@@ -388,7 +389,7 @@ impl HttpSession {
         error: &reqwest::Error,
         told: Option<&mut UnderWay<'_>>,
     ) -> CallError {
-        let reason = self.proof.without_secrets(causes(error));
+        let reason = self.proof.redaction().text(causes(error));
         if let Some(told) = told {
             told.failed(reason.clone());
         }
@@ -476,7 +477,7 @@ impl HttpSession {
                     falls.then(|| format!("it redirects from https to {next}"))
                 });
             if let Some(reason) = reason {
-                return Err(forbidden(tool, self.proof.without_secrets(reason)));
+                return Err(forbidden(tool, self.proof.redaction().text(reason)));
             }
             match response.status() {
                 StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => {}

@@ -67,7 +67,7 @@ impl Proved {
         answer.map_err(|failure| match failure {
             StreamableHttpError::Client(error) => StreamableHttpError::Client(error.without_url()),
             StreamableHttpError::UnexpectedServerResponse(text) => {
-                unproved(self.proof.without_secrets(text.into_owned()))
+                unproved(self.proof.redaction().text(text.into_owned()))
             }
             other => other,
         })

@@ -255,6 +255,7 @@ mod tests {
             },
             trusted,
             timeout: Duration::from_secs(1),
+            secrets: Vec::new(),
         }
     }
 

@@ -19,6 +19,7 @@ use super::folder::Folder;
 use super::{McpConfig, McpServer};
 use crate::env::copies::fill;
 use crate::env::process::watch;
+use crate::env::tools::redact::Redaction;
 
 /// The process's own folder, in the folder that is removed with it.
 const FILES: &str = "files";
@@ -36,9 +37,10 @@ const LONGEST: usize = 16 << 20;
 const GRACE: Duration = Duration::from_secs(2);
 
 /// What a server said beside the protocol.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Said {
     inner: Mutex<Words>,
+    redaction: Arc<Redaction>,
 }
 
 #[derive(Debug, Default)]
@@ -58,7 +60,7 @@ impl Said {
 
     /// What is known about why the server does not answer, in words; empty if nothing.
     pub(super) fn obituary(&self) -> String {
-        self.with(|words| {
+        let words = self.with(|words| {
             let mut parts = Vec::new();
             parts.extend(words.fatal.clone());
             parts.extend(words.exit.clone());
@@ -77,7 +79,8 @@ impl Said {
                 ));
             }
             parts.join("; ")
-        })
+        });
+        self.redaction.text(words)
     }
 }
 
@@ -104,6 +107,7 @@ impl Process {
     /// Starts the server. The streams are the SDK's: messages from the server, messages to it.
     pub(super) async fn spawn(
         config: &McpConfig,
+        redaction: &Arc<Redaction>,
     ) -> Result<(Self, DuplexStream, ChildStdin), String> {
         let McpServer::Process {
             command,
@@ -147,7 +151,10 @@ impl Process {
         let mut child = spawned
             .spawn()
             .map_err(|error| format!("could not be started (`{command}`): {error}"))?;
-        let said = Arc::new(Said::default());
+        let said = Arc::new(Said {
+            inner: Mutex::default(),
+            redaction: Arc::clone(redaction),
+        });
         let (Some(stdin), Some(stdout), Some(stderr)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {

@@ -24,6 +24,7 @@ use super::process::{Process, Said};
 use super::source::{McpConfig, McpServer, Shared};
 use crate::context::{Cx, Interrupted};
 use crate::env::tools::http::{Proof, client, is_private};
+use crate::env::tools::redact::Redaction;
 use crate::env::tools::{
     Access, Binding, CallError, Prepared, Reply, Session, SourceError, Tool, Validators, compile,
 };
@@ -68,6 +69,7 @@ pub(super) struct McpSession {
     folder: Option<Arc<Folder>>,
     /// What it proves itself with, over HTTP.
     proof: Option<Arc<Proof>>,
+    redaction: Arc<Redaction>,
     stale: Arc<AtomicBool>,
     /// A write was sent: the server may hold something for this session.
     wrote: AtomicBool,
@@ -87,13 +89,18 @@ impl McpSession {
     pub(super) async fn open(shared: &Arc<Shared>, cx: &Cx) -> Result<Self, SourceError> {
         let stale = Arc::new(AtomicBool::new(false));
         let proof = proof(&shared.config).map_err(|reason| shared.unusable(reason))?;
-        let link = connect(shared, proof.as_ref(), &stale, 0, cx).await?;
+        let redaction = match &proof {
+            Some(proof) => Arc::clone(proof.redaction()),
+            None => Arc::new(Redaction::new(shared.config.secrets.clone())),
+        };
+        let link = connect(shared, proof.as_ref(), &redaction, &stale, 0, cx).await?;
         Ok(Self {
             shared: Arc::clone(shared),
             said: link.process.as_ref().map(|p| Arc::clone(p.said())),
             folder: link.process.as_ref().and_then(|p| p.folder().cloned()),
             link: Mutex::new(Some(link)),
             proof,
+            redaction,
             stale,
             wrote: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -249,9 +256,7 @@ impl McpSession {
     /// A reply as it may be shown: without secrets, and the process's own folder by the name that it
     /// has here.
     fn outward(&self, mut reply: Reply) -> Reply {
-        if let Some(proof) = &self.proof {
-            proof.hide(&mut reply);
-        }
+        self.redaction.reply(&mut reply);
         if let Some(folder) = &self.folder {
             reply.content = folder.outward(&reply.content);
         }
@@ -271,6 +276,7 @@ impl McpSession {
             connect(
                 &self.shared,
                 self.proof.as_ref(),
+                &self.redaction,
                 &self.stale,
                 forgotten + 1,
                 cx,
@@ -323,13 +329,19 @@ fn proof(config: &McpConfig) -> Result<Option<Arc<Proof>>, String> {
     };
     // It follows no redirect: that could carry the proof, and the search, to somebody else.
     let client = client(*private)?;
-    let proof = Proof::new(credentials.clone(), Vec::new(), client, *private);
+    let proof = Proof::new(
+        credentials.clone(),
+        config.secrets.clone(),
+        client,
+        *private,
+    );
     Ok(Some(Arc::new(proof)))
 }
 
 async fn connect(
     shared: &Arc<Shared>,
     proof: Option<&Arc<Proof>>,
+    redaction: &Arc<Redaction>,
     stale: &Arc<AtomicBool>,
     generation: u32,
     cx: &Cx,
@@ -348,7 +360,7 @@ async fn connect(
     };
     match &config.server {
         McpServer::Process { .. } => {
-            let spawned = Process::spawn(config).await;
+            let spawned = Process::spawn(config, redaction).await;
             let (mut process, read, write) = spawned.map_err(|reason| shared.unusable(reason))?;
             let greeted = cx.bounded(config.timeout, ear.serve((read, write))).await;
             let words = |process: &Process| match process.said().obituary() {

@@ -25,6 +25,9 @@ pub struct McpConfig {
     pub trusted: bool,
     /// The longest a handshake, a page of the tool list, or a call may take.
     pub timeout: Duration,
+    /// Values that nothing the server says may show: the secrets among its arguments, variables and
+    /// headers.
+    pub secrets: Vec<String>,
 }
 
 impl std::fmt::Debug for McpConfig {

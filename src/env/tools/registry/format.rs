@@ -612,7 +612,8 @@ fn headers(
 
 /// `{folder}` is the registry's folder, whatever the working directory.
 fn in_folder(text: &str, dir: &Path) -> String {
-    let folder = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    // The folder of a bare file name is empty, and stands for ours.
+    let folder = std::path::absolute(Path::new(".").join(dir)).unwrap_or_else(|_| dir.to_owned());
     text.replace("{folder}", &folder.display().to_string())
 }
 
@@ -738,6 +739,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn a_bare_file_name_has_a_folder_too() {
+        let here = std::env::current_dir().unwrap();
+        let path = in_folder("{folder}/server.py", Path::new(""));
+        assert_eq!(Path::new(&path), here.join("server.py"));
+        assert_eq!(in_folder("{folder}/x", Path::new("/a")), "/a/x");
+    }
 
     fn ok(text: &str) -> RegistrySpec {
         parse(text, "r.toml", Path::new("/dir")).unwrap()

@@ -433,6 +433,7 @@ async fn load_mcp(
         server,
         trusted: spec.trust_annotations,
         timeout: spec.limits.timeout,
+        secrets: values.used.clone(),
     };
     let source = Chosen {
         spec: spec.clone(),
