@@ -137,7 +137,8 @@ pub(super) fn site_text(report: &SiteReport) -> String {
             | SiteNoteKind::TooLarge
             | SiteNoteKind::PopupBlocked
             | SiteNoteKind::SessionEnded
-            | SiteNoteKind::SessionReplaced => fact("hinders", plain(&note.text)),
+            | SiteNoteKind::SessionReplaced
+            | SiteNoteKind::LeftBehind => fact("hinders", plain(&note.text)),
         }
     }
     if !report.held.is_empty() {

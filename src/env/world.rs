@@ -62,6 +62,12 @@ pub trait Environment: Send {
     /// Whether the instance is live at this snapshot, so that restoring it costs nothing.
     fn is_at(&self, snapshot: &Snapshot) -> bool;
 
+    /// In words, what makes the present state differ from a snapshot, where it can tell.
+    fn difference(&self, from: &Snapshot) -> Option<String> {
+        let _ = from;
+        None
+    }
+
     /// Releases everything it holds.
     async fn close(self: Box<Self>, cx: &Cx) -> Result<(), CloseError>;
 }

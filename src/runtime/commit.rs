@@ -36,6 +36,8 @@ pub(super) struct PlannedStep {
     pub(super) action: Action,
     /// Where it led during the search; `None` if it was held.
     pub(super) expected: Option<Digest>,
+    /// The state that it led to.
+    pub(super) led_to: Snapshot,
     /// What it is done to, as rendered in the search.
     pub(super) target: Option<String>,
     /// The writes it sent, or wanted to send, in the search: those and no others may leave.
@@ -53,6 +55,8 @@ pub(super) struct Committed {
     /// Actions executed, without secrets.
     pub(super) actions: Vec<Action>,
     pub(super) writes: u32,
+    /// The same in words, with their steps.
+    sent: Vec<String>,
     pub(super) interrupted: bool,
     pub(super) failure: Option<Failure>,
     /// Where the write that the last step sent led, unless that is the end: the next root.
@@ -131,6 +135,12 @@ pub(super) async fn commit(
         }
     };
     walk(plan, &mut **env, recorder, say, &mut out, cx).await?;
+    if let Some(reason) = &mut out.uncommitted
+        && !out.sent.is_empty()
+    {
+        let sent = recorder.redactor().clean(out.sent.join(", "));
+        reason.push_str(&format!("; what was sent stays: {sent}"));
+    }
     Ok(out)
 }
 
@@ -232,7 +242,10 @@ async fn walk(
         match &step {
             Step::Done { answer, .. } => {
                 out.actions.push(planned.shown.clone());
-                out.writes += u32::try_from(sent_writes(&step).len()).unwrap_or(u32::MAX);
+                let sent = sent_writes(&step);
+                out.writes += u32::try_from(sent.len()).unwrap_or(u32::MAX);
+                let request = |e: &Effect| format!("step {number} sent {} {}", e.method, e.url);
+                out.sent.extend(sent.iter().map(request));
                 if answer.is_some() {
                     out.answer.clone_from(answer);
                 }
@@ -279,11 +292,14 @@ async fn walk(
         };
         recorder.append(&event)?;
         if let Some(expected) = planned.expected.filter(|expected| *expected != digest) {
-            let reason = format!(
+            let mut reason = format!(
                 "{at}, led to another state ({} instead of {})",
                 digest.short(),
                 expected.short()
             );
+            if let Some(difference) = env.difference(&planned.led_to) {
+                reason.push_str(&format!(": {difference}"));
+            }
             recorder.append(&diverged(reason.clone(), Some(digest)))?;
             out.uncommitted = Some(reason);
             return Ok(());

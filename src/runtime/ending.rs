@@ -82,6 +82,7 @@ impl Driver<'_> {
             shown: self.search.tree().edge(edge).action(),
             action: self.real_action(edge),
             expected: (!state.held).then_some(state.observation.digest),
+            led_to: state.snapshot.clone(),
             target: self.target(edge),
             writes: state.effects.to_vec(),
         }

@@ -34,4 +34,6 @@ pub enum SiteNoteKind {
     SessionEnded,
     /// The server put another session in place of the one it was asked in.
     SessionReplaced,
+    /// Writes of a search could not be taken back, or nobody knows whether they were.
+    LeftBehind,
 }

@@ -39,6 +39,7 @@ mod state_machine;
 mod support;
 mod tasks;
 mod tool_apps;
+mod tool_numbers;
 mod tool_undo;
 mod tool_world;
 mod tools_http;

@@ -13,7 +13,7 @@ use super::env::ToolEnvironment;
 use super::memo;
 use super::plan::{Offer, Plan, Planned, rounds};
 use super::render;
-use super::server::Server;
+use super::server::{Server, Told};
 use super::state::{Answer, Called, Did, End, Turn, Write};
 use super::undo::{self, WayBack};
 use crate::context::{Cx, Interrupted};
@@ -365,7 +365,7 @@ impl ToolEnvironment {
                 if let Some(ways) = ways.remove(&place)
                     && let Some((Answer::Reply(reply), _)) = &sent.answers[place]
                 {
-                    effects.push(self.wrote(server, &ready[place], reply, &ways, purpose));
+                    effects.push(self.wrote(server, &ready[place], reply, ways, purpose));
                 }
             }
         }
@@ -517,17 +517,20 @@ impl ToolEnvironment {
         server: &mut Server,
         ready: &Ready,
         reply: &Arc<Reply>,
-        ways: &[WayBack],
+        ways: Vec<WayBack>,
         purpose: Purpose<'_>,
     ) -> Effect {
         let (tool, arguments) = (&ready.planned.tool, &ready.prepared.arguments);
         let write = Arc::new(Write {
-            undo: undo::of(&self.world, tool, arguments, reply, ways),
             tool: Arc::clone(tool),
             arguments: arguments.clone(),
             reply: Arc::clone(reply),
+            ways,
         });
-        server.writes.push(Arc::clone(&write));
+        server.writes.push(Told {
+            write: Arc::clone(&write),
+            reply: Arc::clone(reply),
+        });
         if matches!(purpose, Purpose::Commit(_)) {
             server.kept = server.writes.len();
         }

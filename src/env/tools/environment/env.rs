@@ -11,10 +11,10 @@ use super::act::Purpose;
 use super::plan::Offer;
 use super::render;
 use super::server::Server;
-use super::state::{Check, Did, Proof, State, Undo, common, masked, same};
+use super::state::{Did, Proof, State, masked};
 use super::world::Shared;
 use crate::context::{Cx, Interrupted};
-use crate::env::tools::{Access, Session, SourceError, Tool};
+use crate::env::tools::{Access, Session, SourceError};
 use crate::env::{
     ActError, CloseError, Environment, ObserveError, OpenError, QueryError, RestoreError,
     SiteInstance, SnapshotError,
@@ -107,13 +107,7 @@ impl ToolEnvironment {
             // What another instance left behind.
             let server = Arc::clone(&env.server);
             let mut server = server.lock().await;
-            if let Some(why) = &server.unsure {
-                return Err(OpenError::Other(format!(
-                    "it is not known what the server was told: {why}"
-                )));
-            }
-            let kept = server.kept;
-            env.undo_to(kept, &mut server, cx)
+            env.undo_rest(&mut server, cx)
                 .await
                 .map_err(|error| OpenError::Other(error.to_string()))?;
         }
@@ -328,129 +322,6 @@ impl ToolEnvironment {
         Ok(json!({ "error": reply.error, "status": reply.status, "content": reply.content }))
     }
 
-    // ------------------------------------------------------------ undo
-
-    /// Takes writes back until `keep` are left; how many calls it took.
-    async fn undo_to(
-        &mut self,
-        keep: usize,
-        server: &mut Server,
-        cx: &Cx,
-    ) -> Result<u32, RestoreError> {
-        let mut calls = 0;
-        while server.writes.len() > keep {
-            let write = Arc::clone(&server.writes[server.writes.len() - 1]);
-            let of = &write.tool.name;
-            match &write.undo {
-                Undo::Nothing => {}
-                Undo::Never(reason) => {
-                    return Err(RestoreError::Unrestorable(format!(
-                        "`{of}` cannot be taken back: {reason}"
-                    )));
-                }
-                Undo::Call {
-                    tool,
-                    arguments,
-                    check,
-                } => {
-                    server.unsure = Some(format!("the undo of `{of}` was cut off"));
-                    match self.take_back(tool, arguments, check.as_ref(), cx).await {
-                        Ok(made) => calls += made,
-                        Err(reason) => {
-                            let reason = format!("undoing `{of}` by `{}` {reason}", tool.name);
-                            server.unsure = Some(reason.clone());
-                            return Err(RestoreError::Unrestorable(reason));
-                        }
-                    }
-                    server.unsure = None;
-                }
-            }
-            server.writes.pop();
-        }
-        Ok(calls)
-    }
-
-    /// Makes the call that takes a write back, and reads back whether it did. How many calls that
-    /// took, or what went wrong: completes "undoing …".
-    async fn take_back(
-        &mut self,
-        tool: &Tool,
-        arguments: &Map<String, Value>,
-        check: Option<&Check>,
-        cx: &Cx,
-    ) -> Result<u32, String> {
-        let reply = self.direct(&tool.source, &tool.name, arguments, cx).await;
-        let reply = reply.map_err(|reason| format!("got no answer: {reason}"))?;
-        if reply.error {
-            return Err(format!("failed: {}", shown(&reply.content)));
-        }
-        let Some(check) = check else {
-            return Ok(1);
-        };
-        let (read, arguments) = (&check.tool, &check.arguments);
-        let now = self.direct(&read.source, &read.name, arguments, cx).await;
-        let now = now.map_err(|reason| format!("could not be checked: {reason}"))?;
-        let volatile = self.world.volatile.get(&read.source);
-        let holds = match &check.before {
-            None => now.error,
-            Some(before) => masked(&now, volatile) == masked(before, volatile),
-        };
-        if holds {
-            return Ok(2);
-        }
-        Err(format!(
-            "did not take it back: `{}` gives {}",
-            read.name,
-            shown(&now.content)
-        ))
-    }
-
-    /// Puts the server back by undo rules: back to what is common, then forward again.
-    async fn back_by_undo(
-        &mut self,
-        to: &State,
-        want: Digest,
-        server: &mut Server,
-        cx: &Cx,
-    ) -> Result<u32, RestoreError> {
-        if let Some(why) = &server.unsure {
-            return Err(RestoreError::Unrestorable(format!(
-                "it is not known what the server was told: {why}"
-            )));
-        }
-        let keep = common(&server.writes, &to.writes);
-        if keep < server.kept {
-            return Err(RestoreError::Unrestorable(
-                "a commit wrote since, and that stays".to_owned(),
-            ));
-        }
-        let mut calls = self.undo_to(keep, server, cx).await?;
-        for write in &to.writes[keep..] {
-            server.unsure = Some(format!("`{}` was being repeated", write.tool.name));
-            let reply = self
-                .direct(&write.tool.source, &write.tool.name, &write.arguments, cx)
-                .await
-                .map_err(|reason| {
-                    RestoreError::Unrestorable(format!("repeating `{}`: {reason}", write.tool.name))
-                })?;
-            calls += 1;
-            let volatile = self.world.volatile.get(&write.tool.source);
-            if masked(&reply, volatile) != masked(&write.reply, volatile) {
-                return Err(RestoreError::Diverged {
-                    want,
-                    got: Digest::of(reply.content.to_string()),
-                    detail: format!(
-                        "`{}` was answered differently when repeated",
-                        write.tool.name
-                    ),
-                });
-            }
-            server.unsure = None;
-            server.writes.push(Arc::clone(write));
-        }
-        Ok(calls)
-    }
-
     // ------------------------------------------------------------ replay
 
     /// Repeats a path in fresh sessions. The state it leads to must have the digest `want`.
@@ -513,7 +384,7 @@ impl ToolEnvironment {
     ) -> Result<(Rung, u32), RestoreError> {
         let server = Arc::clone(&self.server);
         let mut server = server.lock().await;
-        let in_step = server.unsure.is_none() && same(&server.writes, &to.writes);
+        let in_step = server.is_at(&to.writes);
         let mut rung = Rung::Copy;
         let mut actions = 0;
         match self.world.config.writes {
@@ -526,7 +397,7 @@ impl ToolEnvironment {
                     RestoreError::Unrestorable("a commit wrote since, and that stays".to_owned())
                 };
                 let site = self.site.as_ref().ok_or_else(stays)?;
-                if common(&server.writes, &to.writes) < server.writes.len() {
+                if server.common(&to.writes) < server.writes.len() {
                     return Err(stays());
                 }
                 if to.origin.as_deref() != Some(site.origin()) {
@@ -571,7 +442,7 @@ impl ToolEnvironment {
                 rung = Rung::Replay;
                 // The sessions' own cookies, not those of another lane's.
                 let sessions = std::mem::take(&mut self.state.sessions);
-                server.writes.clone_from(&to.writes);
+                server.put(&to.writes);
                 self.state = State {
                     sessions,
                     ..(**to).clone()
@@ -582,9 +453,9 @@ impl ToolEnvironment {
             }
         }
         let was_in_step = in_step || self.world.config.writes == Writes::Allow;
-        if !was_in_step {
+        if !was_in_step && rung != Rung::Undo {
             server.unsure = None;
-            server.writes.clone_from(&to.writes);
+            server.put(&to.writes);
         }
         drop(server);
         self.state = (**to).clone();
@@ -639,10 +510,6 @@ unfit!(
     QueryError,
     RestoreError
 );
-
-fn shown(value: &Value) -> String {
-    value.to_string().chars().take(200).collect()
-}
 
 #[async_trait]
 impl Environment for ToolEnvironment {
@@ -846,18 +713,26 @@ impl Environment for ToolEnvironment {
             && snapshot.data["state"].as_u64() == self.at
             && snapshot.data["world"] == json!(self.world.id);
         here && (self.world.config.writes == Writes::Allow
-            || self.server.try_lock().is_ok_and(|server| {
-                server.unsure.is_none() && same(&server.writes, &self.state.writes)
-            }))
+            || self
+                .server
+                .try_lock()
+                .is_ok_and(|server| server.is_at(&self.state.writes)))
+    }
+
+    fn difference(&self, from: &Snapshot) -> Option<String> {
+        let number = from.data["state"].as_u64();
+        let then = number.filter(|_| from.data["world"] == json!(self.world.id));
+        let then = self.world.kept(then?)?;
+        Some(then.difference(&self.state, &self.world.volatile))
     }
 
     async fn close(mut self: Box<Self>, cx: &Cx) -> Result<(), CloseError> {
         let mut trouble = None;
-        if self.world.undoes() && self.lost.is_none() {
+        // The server is everybody's: it is put back even where this instance's session is lost.
+        if self.world.undoes() {
             let server = Arc::clone(&self.server);
             let mut server = server.lock().await;
-            let kept = server.kept;
-            if let Err(error) = self.undo_to(kept, &mut server, cx).await {
+            if let Err(error) = self.undo_rest(&mut server, cx).await {
                 trouble = Some(format!("what the search wrote stays: {error}"));
             }
         }

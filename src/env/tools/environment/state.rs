@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value, json};
 
 use super::plan::Offer;
+use super::undo::WayBack;
 use crate::env::SiteState;
 use crate::env::tools::{Reply, Tool};
 use crate::types::{Action, Digest};
@@ -90,32 +91,10 @@ pub(super) enum End {
 pub(super) struct Write {
     pub(super) tool: Arc<Tool>,
     pub(super) arguments: Map<String, Value>,
+    /// What it gave when it was first sent.
     pub(super) reply: Arc<Reply>,
-    pub(super) undo: Undo,
-}
-
-/// How a write is taken back.
-#[derive(Debug, Clone)]
-pub(super) enum Undo {
-    /// It changed nothing: it was refused.
-    Nothing,
-    /// By a call.
-    Call {
-        tool: Arc<Tool>,
-        arguments: Map<String, Value>,
-        check: Option<Check>,
-    },
-    /// Not at all: why.
-    Never(String),
-}
-
-/// A read that shows whether an undo worked.
-#[derive(Debug, Clone)]
-pub(super) struct Check {
-    pub(super) tool: Arc<Tool>,
-    pub(super) arguments: Map<String, Value>,
-    /// What it must give: what it gave before the write, or an error.
-    pub(super) before: Option<Arc<Reply>>,
+    /// What may take it back, the first choice first.
+    pub(super) ways: Vec<WayBack>,
 }
 
 /// What reads gave that stand for the server's state: one line a call.
@@ -230,29 +209,89 @@ impl State {
 
     /// In words, the first call that went differently.
     pub(super) fn difference(&self, other: &Self, volatile: &Volatile) -> String {
-        let mine = self.calls().map(|call| (call, call.line(volatile)));
-        let theirs = other.calls().map(|call| call.line(volatile));
-        for ((call, line), their) in mine.zip(theirs) {
-            if line != their {
-                return format!(
-                    "`{}` ({}) was answered differently than before",
-                    call.tool.name, call.id
-                );
+        for (then, now) in self.calls().zip(other.calls()) {
+            if then.line(volatile) == now.line(volatile) {
+                continue;
             }
+            let what = format!(
+                "`{}` ({}) was answered differently than before",
+                then.tool.name, then.id
+            );
+            return match (&then.answer, &now.answer) {
+                (Answer::Reply(before), Answer::Reply(after)) => {
+                    let source = &then.tool.source;
+                    format!("{what}: {}", differs(source, before, after, volatile))
+                }
+                _ => what,
+            };
         }
         "the conversations differ".to_owned()
     }
 }
 
-/// Whether two lists hold the same writes, the very same and not equal ones.
-pub(super) fn same(a: &[Arc<Write>], b: &[Arc<Write>]) -> bool {
-    a.len() == b.len() && common(a, b) == a.len()
+/// In words, where the second of two replies to the same call differs from the first, and what to do
+/// about a value that changes by itself.
+pub(super) fn differs(source: &str, then: &Reply, now: &Reply, volatile: &Volatile) -> String {
+    let keys = volatile.get(source);
+    if (then.error, then.status) != (now.error, now.status) {
+        let how = |reply: &Reply| match (reply.status, reply.error) {
+            (Some(status), _) => status.to_string(),
+            (None, true) => "an error".to_owned(),
+            (None, false) => "no error".to_owned(),
+        };
+        return format!("{}, not {}", how(now), how(then));
+    }
+    let [then, now] = [then, now].map(|reply| masked(reply, keys)[2].take());
+    let Some((at, was, is)) = first_difference(String::new(), &then, &now) else {
+        return "the replies are equal".to_owned();
+    };
+    let short = |value: Option<&Value>| {
+        let text = value.map_or_else(|| "nothing".to_owned(), Value::to_string);
+        text.chars().take(60).collect::<String>()
+    };
+    let (place, was, is) = (
+        if at.is_empty() { "it" } else { &at },
+        short(was),
+        short(is),
+    );
+    let mut text = format!("{place} is {is}, was {was}");
+    let key = at.rsplit('/').find(|part| part.parse::<usize>().is_err());
+    if let Some(key) = key.filter(|key| !key.is_empty()) {
+        text.push_str(&format!(
+            " (if the server gives it anew each time, add {key:?} to `volatile` of the source `{source}`)"
+        ));
+    }
+    text
 }
 
-/// How many writes two lists have in common from the start.
-pub(super) fn common(a: &[Arc<Write>], b: &[Arc<Write>]) -> usize {
-    a.iter()
-        .zip(b)
-        .take_while(|(a, b)| Arc::ptr_eq(a, b))
-        .count()
+/// The first place, as a JSON pointer, at which two values differ, and what is there.
+fn first_difference<'a>(
+    at: String,
+    a: &'a Value,
+    b: &'a Value,
+) -> Option<(String, Option<&'a Value>, Option<&'a Value>)> {
+    if a == b {
+        return None;
+    }
+    let deeper = |part: String, a: Option<&'a Value>, b: Option<&'a Value>| {
+        let at = format!("{at}/{part}");
+        match (a, b) {
+            (Some(a), Some(b)) => first_difference(at, a, b),
+            _ => Some((at, a, b)),
+        }
+    };
+    let found = match (a, b) {
+        (Value::Object(x), Value::Object(y)) => {
+            let names: BTreeSet<&String> = x.keys().chain(y.keys()).collect();
+            names.into_iter().find_map(|name| {
+                let part = name.replace('~', "~0").replace('/', "~1");
+                deeper(part, x.get(name), y.get(name))
+            })
+        }
+        (Value::Array(x), Value::Array(y)) => {
+            (0..x.len().max(y.len())).find_map(|n| deeper(n.to_string(), x.get(n), y.get(n)))
+        }
+        _ => None,
+    };
+    found.or(Some((at, Some(a), Some(b))))
 }

@@ -16,7 +16,7 @@ use crate::context::Cx;
 use crate::env::tools::registry::{Glob, Memo, ReadCall, UndoRule};
 use crate::env::tools::{Source, Tool};
 use crate::env::{Environment, OpenError, Site, World};
-use crate::types::{Seed, Writes};
+use crate::types::{Seed, SiteNote, SiteNoteKind, Writes};
 
 /// Calls of one batch at a time, where nobody says otherwise.
 const PARALLEL: NonZeroUsize = NonZeroUsize::new(128).unwrap();
@@ -134,6 +134,8 @@ pub(super) struct Shared {
     searches: Mutex<BTreeMap<String, Vec<ToolFound>>>,
     /// States that snapshots stand for, by number.
     states: Mutex<Vec<Arc<State>>>,
+    /// What people should know: each once.
+    notes: Mutex<Vec<SiteNote>>,
     /// The one server of all environments, where writes are undone by calls or stay.
     pub(super) server: Arc<tokio::sync::Mutex<Server>>,
 }
@@ -187,6 +189,15 @@ impl Shared {
         states.get(usize::try_from(number).ok()?).cloned()
     }
 
+    /// Notes something for people, unless it is known.
+    pub(super) fn note(&self, kind: SiteNoteKind, text: String) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let note = SiteNote { kind, text };
+        if !notes.contains(&note) {
+            notes.push(note);
+        }
+    }
+
     /// Whether the server is put back by calls of the registry's undo rules.
     pub(super) fn undoes(&self) -> bool {
         self.config.writes == Writes::Checkpoint && self.config.site.is_none()
@@ -234,6 +245,7 @@ impl ToolWorld {
                 memo: Arc::default(),
                 searches: Mutex::default(),
                 states: Mutex::default(),
+                notes: Mutex::default(),
                 server: Arc::default(),
                 config,
             }),
@@ -274,5 +286,10 @@ impl World for ToolWorld {
         Ok(Box::new(
             ToolEnvironment::open(&self.shared, true, cx).await?,
         ))
+    }
+
+    fn notes(&self) -> Vec<SiteNote> {
+        let notes = self.shared.notes.lock();
+        notes.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
