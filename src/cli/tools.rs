@@ -475,7 +475,11 @@ async fn send(
             | CallError::Forbidden { .. }
             | CallError::SessionLost { .. } => Exit::Environment,
         };
-        CliError::new(exit, error)
+        let named = match &error {
+            CallError::Interrupted(_) => format!("`{}`: {error}", tool.name),
+            _ => error.to_string(),
+        };
+        CliError::new(exit, named)
     })?;
     show_reply(args, &reply)?;
     Ok(if reply.error {

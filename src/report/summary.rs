@@ -75,6 +75,11 @@ pub fn summary(report: &RunReport, about: &About<'_>) -> String {
             lines.push(fact("", &format!("  {body}")));
         }
     }
+    if !report.would_send.is_empty() {
+        let more =
+            "once that is sent, a run that is not at its end goes on from there and may send more";
+        lines.push(fact("", more));
+    }
     let best = report
         .best
         .map_or_else(|| "no state".to_owned(), |best| best.to_string());

@@ -127,6 +127,11 @@ pub struct RequestPattern {
     url: String,
 }
 
+/// The methods that patterns are mostly about.
+const METHODS: [&str; 8] = [
+    "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "WS",
+];
+
 /// Text that is no [`RequestPattern`]: what is wrong with it, a lowercase sentence fragment.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -187,6 +192,17 @@ impl std::str::FromStr for RequestPattern {
         };
         if method.is_some_and(|m| m.is_empty() || !m.bytes().all(|b| b.is_ascii_uppercase())) {
             return bad("a method is in upper case, such as \"POST /search\"");
+        }
+        // Methods of the site's own are possible; a slip of the pen would protect nothing.
+        let meant = |m: &&str| {
+            METHODS
+                .into_iter()
+                .find(|known| strsim::osa_distance(m, known) == 1)
+        };
+        if let Some(method) = method.filter(|m| !METHODS.contains(m))
+            && let Some(meant) = meant(&method)
+        {
+            return bad(&format!("`{method}` is no method; did you mean `{meant}`?"));
         }
         if url.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
             return bad("a pattern has no white space and no fragment");
@@ -313,6 +329,7 @@ mod tests {
             "post /x",
             "//host/x",
             "POST",
+            "PSOT /x",
             "/a b",
             "ftp://h/x",
             "https://h",
@@ -322,6 +339,7 @@ mod tests {
         }
         let pattern: RequestPattern = "POST /a*".parse().unwrap();
         assert_eq!(pattern.to_string(), "POST /a*");
+        assert!("PROPFIND /a".parse::<RequestPattern>().is_ok());
     }
 
     fn class(rules: &EffectRules, method: &str, path: &str) -> RequestClass {
