@@ -138,6 +138,7 @@ pub(super) fn site_text(report: &SiteReport) -> String {
             | SiteNoteKind::PopupBlocked
             | SiteNoteKind::SessionEnded
             | SiteNoteKind::SessionReplaced
+            | SiteNoteKind::Unauthorised
             | SiteNoteKind::LeftBehind => fact("hinders", plain(&note.text)),
         }
     }

@@ -34,6 +34,8 @@ pub enum SiteNoteKind {
     SessionEnded,
     /// The server put another session in place of the one it was asked in.
     SessionReplaced,
+    /// A source of tools does not take the credentials that it is given.
+    Unauthorised,
     /// Writes of a search could not be taken back, or nobody knows whether they were.
     LeftBehind,
 }

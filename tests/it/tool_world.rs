@@ -23,7 +23,7 @@ use branchline::record::toolbench::{Repeats, import, original};
 use branchline::runtime::{Job, RunLimits};
 use branchline::search::{Budget, SearchConfig, StrategyKind, Tree};
 use branchline::types::{
-    Action, NoticeKind, Observation, Query, Rung, Seed, Snapshot, Step, View, Writes,
+    Action, NoticeKind, Observation, Query, Rung, Seed, SiteNoteKind, Snapshot, Step, View, Writes,
 };
 use serde_json::{Map, Value, json};
 
@@ -147,6 +147,20 @@ async fn writing_worlds_conform() {
         0,
         "each session had its own items"
     );
+}
+
+#[tokio::test]
+async fn credentials_that_are_not_taken_are_said_once() {
+    let world = ToolWorld::new(config(&Store::new(false)));
+    let mut env = world.open(Seed(1), &Cx::default()).await.unwrap();
+    assert!(world.notes().is_empty());
+    for _ in 0..2 {
+        step(&mut *env, "get_item", json!({"id": 401})).await;
+    }
+    let notes = world.notes();
+    assert_eq!(notes.len(), 1, "{notes:?}");
+    assert_eq!(notes[0].kind, SiteNoteKind::Unauthorised);
+    assert!(notes[0].text.starts_with("the source `store` answered 401"));
 }
 
 #[tokio::test]

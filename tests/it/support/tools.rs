@@ -185,6 +185,7 @@ impl StoreSession {
             .unwrap_or_default();
         let missing = || reply(404, json!({"error": format!("no item {id}")}));
         match name {
+            "get_item" if id == 401 => reply(401, json!({"error": "who are you?"})),
             "get_item" => items
                 .names
                 .get(&id)

@@ -487,6 +487,7 @@ impl ToolEnvironment {
         let scope = rules.map_or(Memo::Off, |source| source.rules.memo);
         if live || scope == Memo::Off {
             let reply = ready.session.call(tool, &ready.prepared, cx).await?;
+            self.world.note_reply(tool, &reply);
             return Ok((Arc::new(reply), false, begun.elapsed().as_millis()));
         }
         // Only what holds before any write can be true in another tree.
@@ -502,6 +503,7 @@ impl ToolEnvironment {
         }
         let before = ready.session.save();
         let reply = Arc::new(ready.session.call(tool, &ready.prepared, cx).await?);
+        self.world.note_reply(tool, &reply);
         if memo::lasting(&reply) && ready.session.save() == before {
             *kept = Some(Arc::clone(&reply));
             store.keep(key, tool, &reply);

@@ -13,8 +13,9 @@ use super::plan::Menu;
 use super::server::Server;
 use super::state::{State, Volatile};
 use crate::context::Cx;
+use crate::env::notes::SiteNotes;
 use crate::env::tools::registry::{Glob, Memo, ReadCall, UndoRule};
-use crate::env::tools::{Source, Tool};
+use crate::env::tools::{Reply, Source, Tool};
 use crate::env::{Environment, OpenError, Site, World};
 use crate::types::{Seed, SiteNote, SiteNoteKind, Writes};
 
@@ -135,7 +136,7 @@ pub(super) struct Shared {
     /// States that snapshots stand for, by number.
     states: Mutex<Vec<Arc<State>>>,
     /// What people should know: each once.
-    notes: Mutex<Vec<SiteNote>>,
+    notes: SiteNotes,
     /// The one server of all environments, where writes are undone by calls or stay.
     pub(super) server: Arc<tokio::sync::Mutex<Server>>,
 }
@@ -191,10 +192,18 @@ impl Shared {
 
     /// Notes something for people, unless it is known.
     pub(super) fn note(&self, kind: SiteNoteKind, text: String) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let note = SiteNote { kind, text };
-        if !notes.contains(&note) {
-            notes.push(note);
+        self.notes.add(kind, text);
+    }
+
+    /// Notes that a source does not take what it is given for who we are: each call would be answered
+    /// like this one.
+    pub(super) fn note_reply(&self, tool: &Tool, reply: &Reply) {
+        if reply.status == Some(401) {
+            let text = format!(
+                "the source `{}` answered 401: are the credentials that its registry names right?",
+                tool.source
+            );
+            self.note(SiteNoteKind::Unauthorised, text);
         }
     }
 
@@ -245,7 +254,7 @@ impl ToolWorld {
                 memo: Arc::default(),
                 searches: Mutex::default(),
                 states: Mutex::default(),
-                notes: Mutex::default(),
+                notes: SiteNotes::default(),
                 server: Arc::default(),
                 config,
             }),
@@ -289,7 +298,6 @@ impl World for ToolWorld {
     }
 
     fn notes(&self) -> Vec<SiteNote> {
-        let notes = self.shared.notes.lock();
-        notes.unwrap_or_else(PoisonError::into_inner).clone()
+        self.shared.notes.all()
     }
 }
