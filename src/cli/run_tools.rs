@@ -99,16 +99,28 @@ pub(super) async fn world(
 ) -> Result<Tools, CliError> {
     let registry = load(&spec.registry, site.as_deref(), cx).await?;
     let mut sources = Vec::new();
-    for Loaded { spec, source, .. } in registry.sources() {
+    for Loaded {
+        spec: from,
+        source,
+        faults,
+        ..
+    } in registry.sources()
+    {
+        if let Some(fault) = faults.first() {
+            let what = format!("{}: {}: {fault}", spec.registry, from.name);
+            return Err(
+                CliError::new(Exit::Usage, what).hint("`branchline tools check` names all of them")
+            );
+        }
         sources.push(ToolSource {
             source: Arc::clone(source),
             rules: ToolRules {
-                undo: spec.undo.clone(),
-                verify: spec.verify.clone(),
-                memo: spec.memo,
-                volatile: spec.volatile.iter().cloned().collect(),
+                undo: from.undo.clone(),
+                verify: from.verify.clone(),
+                memo: from.memo,
+                volatile: from.volatile.iter().cloned().collect(),
             },
-            memo: memos.store(spec.memo)?,
+            memo: memos.store(from.memo)?,
         });
     }
     let only: Vec<Glob> = spec.only.iter().map(|name| Glob::new(name)).collect();

@@ -569,7 +569,16 @@ struct Checked {
     ms: u64,
     census: Census,
     notes: Vec<String>,
+    /// Undo rules of a registry that can never work.
+    broken_rules: Vec<String>,
     suspicions: Vec<Suspicion>,
+}
+
+impl Checked {
+    /// Whether something is wrong with it that is its own.
+    fn faulty(&self) -> bool {
+        self.fault.is_some() || !self.broken_rules.is_empty()
+    }
 }
 
 /// The totals over all documents.
@@ -596,7 +605,7 @@ struct Totals {
 impl Totals {
     fn add(&mut self, one: &Checked) {
         self.documents += 1;
-        self.faults += usize::from(one.fault.is_some());
+        self.faults += usize::from(one.faulty());
         self.loaded += usize::from(one.fault.is_none());
         self.panics += usize::from(one.panicked);
         self.operations += one.census.operations;
@@ -699,7 +708,7 @@ fn report(checked: &Checked, brief: bool) {
         ("invalid schema", &census.invalid_schemas),
     ];
     let any = wrong.iter().any(|(_, list)| !list.is_empty());
-    if brief && !any && checked.fault.is_none() && checked.suspicions.is_empty() {
+    if brief && !any && !checked.faulty() && checked.suspicions.is_empty() {
         return;
     }
     let version = checked.version.unwrap_or("-");
@@ -717,6 +726,9 @@ fn report(checked: &Checked, brief: bool) {
         if list.len() > 10 {
             print(&format!("  … and {} more", list.len() - 10));
         }
+    }
+    for rule in &checked.broken_rules {
+        print(&format!("  can never work: {}", line(rule, 300)));
     }
     for found in &checked.suspicions {
         print(&format!("  warning: {}", line(&found.to_string(), 300)));
@@ -764,6 +776,7 @@ fn check_document(file: &Path) -> Checked {
         ms: 0,
         census: Census::default(),
         notes: Vec::new(),
+        broken_rules: Vec::new(),
         suspicions: Vec::new(),
     };
     let bytes = match std::fs::read(file) {
@@ -818,6 +831,7 @@ async fn check_registry(file: &Path, site: &SiteArgs, cx: &Cx) -> Checked {
         ms: 0,
         census: Census::default(),
         notes: Vec::new(),
+        broken_rules: Vec::new(),
         suspicions: Vec::new(),
     };
     match site.registry(&checked.file, cx).await {
@@ -832,6 +846,8 @@ async fn check_registry(file: &Path, site: &SiteArgs, cx: &Cx) -> Checked {
                 checked
                     .notes
                     .extend(one.notes.iter().map(|note| format!("{name}: {note}")));
+                let broken = one.faults.iter().map(|fault| format!("{name}: {fault}"));
+                checked.broken_rules.extend(broken);
             }
         }
         Err(error) => checked.fault = Some(error.message),

@@ -584,6 +584,38 @@ fn browser_search_with_recorded_replies_gives_the_same_tree_every_time() {
 }
 
 #[test]
+fn an_undo_rule_that_can_never_work_is_found_before_a_search() {
+    let here = Here::new();
+    let document = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tools/pets-2.0.json");
+    std::fs::copy(document, here.path("pets.json")).unwrap();
+    let registry = |call: &str| {
+        let text = format!(
+            "[[source]]\nname = \"pets\"\nkind = \"openapi\"\ndocument = \"pets.json\"\nbase_url = \"http://127.0.0.1:9\"\nundo = [{{ tool = \"add_pet\", call = \"{call}\", arguments = {{ petId = \"reply:/id\" }} }}]\n"
+        );
+        std::fs::write(here.path("pets.toml"), text).unwrap();
+    };
+    registry("update_pet");
+    let sound = here.run(&["tools", "check", "pets.toml"]);
+    assert_eq!(sound.code, Some(0), "{}", sound.out);
+    registry("update_pets");
+    let broken = here.run(&["tools", "check", "pets.toml"]);
+    assert_eq!(broken.code, Some(1), "{}", broken.out);
+    let fault = "pets: `undo` rule 1 (`add_pet`): `call`: there is no tool `update_pets`; did you mean `update_pet`?";
+    let line = format!("  can never work: {fault}\n");
+    assert!(broken.out.contains(&line), "{}", broken.out);
+    let json = here.run(&["tools", "check", "pets.toml", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(json["documents"][0]["broken_rules"][0], fault);
+    let task = task(
+        &here,
+        "goal = \"a pet\"\nenv = \"tools\"\nwrites = \"checkpoint\"\n[tools]\nregistry = \"pets.toml\"\n[[check]]\nkind = \"answer\"\nexact = \"done\"\n",
+    );
+    let run = here.run(&["run", &task, "--policy", "lexical"]);
+    assert_eq!(run.code, Some(2), "{}", run.err);
+    assert!(run.err.contains(fault), "{}", run.err);
+}
+
+#[test]
 fn tools_are_listed_shown_held_and_checked() {
     let here = Here::new();
     let document = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/tools/pets-2.0.json");

@@ -66,14 +66,19 @@ impl Server {
         self.desk.lock().unwrap().log.clone()
     }
 
-    /// A world of its tools by a registry with these keys more.
-    async fn world(&self, keys: &str) -> ToolWorld {
+    /// Its tools by a registry with these keys more.
+    async fn registry(&self, keys: &str) -> Registry {
         let text = format!(
             "[[source]]\nname = \"tickets\"\nkind = \"openapi\"\ndocument = \"{}/openapi.json\"\nallow = {{ private = true }}\n{keys}\n",
             self.origin
         );
         let spec = parse(&text, "tickets.toml", Path::new(".")).unwrap();
-        let registry = Registry::load(&[spec], None, &Cx::default()).await.unwrap();
+        Registry::load(&[spec], None, &Cx::default()).await.unwrap()
+    }
+
+    /// A world of its tools by a registry with these keys more.
+    async fn world(&self, keys: &str) -> ToolWorld {
+        let registry = self.registry(keys).await;
         let loaded = &registry.sources()[0];
         let source = ToolSource {
             source: Arc::clone(&loaded.source),
@@ -358,4 +363,64 @@ async fn a_commit_that_gets_another_number_says_what_it_sent_and_why_it_stopped(
         assert!(reason.contains(words), "{reason}");
     }
     assert_eq!(server.ids(), [1, 2, 3, 5], "the commit's, named above");
+}
+
+#[tokio::test]
+async fn rules_that_can_never_work_are_faults_of_the_registry() {
+    let server = Server::start().await;
+    let with = async |from: &str, to: &str| {
+        let registry = server.registry(&RULE.replacen(from, to, 1)).await;
+        let loaded = &registry.sources()[0];
+        (loaded.faults.join("\n"), loaded.notes.join("\n"))
+    };
+    assert_eq!(with("", "").await, (String::new(), String::new()));
+    let label = "`undo` rule 1 (`create_ticket`): ";
+    for (from, to, fault) in [
+        (
+            "call = \"delete_ticket\", arguments = { ticketId",
+            "call = \"delete_ticket\", arguments = { tickedId",
+            "`call`: `delete_ticket` has no parameter `tickedId`; did you mean `ticketId`?\n\
+             `undo` rule 1 (`create_ticket`): `call`: `delete_ticket` needs `ticketId`",
+        ),
+        (
+            "arguments = { ticketId = \"reply:/id\" }, ",
+            "",
+            "`call`: `delete_ticket` needs `ticketId`",
+        ),
+        (
+            "\"delete_ticket\"",
+            "\"delete_tickt\"",
+            "`call`: there is no tool `delete_tickt`; did you mean `delete_ticket`?",
+        ),
+        (
+            "\"get_ticket\"",
+            "\"get_tickte\"",
+            "`verify`: there is no tool `get_tickte`; did you mean `get_ticket`?",
+        ),
+        (
+            "\"reply:/id\"",
+            "\"argument:/titel\"",
+            "`call`: `ticketId` is taken from the argument `titel`, which no tool that the rule fits \
+             has; did you mean `title`?",
+        ),
+    ] {
+        let (faults, _) = with(from, to).await;
+        assert_eq!(faults, format!("{label}{fault}"));
+    }
+    let (faults, _) = with("\"create_ticket\"", "\"create_tickets\"").await;
+    assert_eq!(
+        faults,
+        "`undo` rule 1 (`create_tickets`): it fits no tool; did you mean `create_ticket`?"
+    );
+    let (faults, _) = with("\"create_ticket\"", "\"list_*\"").await;
+    assert!(faults.contains("it fits only tools that read"), "{faults}");
+    // It may be meant as it is written.
+    let (faults, notes) = with("\"reply:/id\"", "\"urn:/id\"").await;
+    assert_eq!(faults, "");
+    assert_eq!(
+        notes,
+        format!(
+            "{label}\"urn:/id\" is sent as it is written: values are taken from `reply:`, `argument:`, `before:`"
+        )
+    );
 }

@@ -61,6 +61,7 @@ impl Kinto {
         let registry = Registry::load(&specs, Some(&here), &cx).await.unwrap();
         let loaded = &registry.sources()[0];
         assert_eq!(loaded.notes.len(), 1, "{:?}", loaded.notes);
+        assert!(loaded.faults.is_empty(), "{:?}", loaded.faults);
         let mut undo = loaded.spec.undo.clone();
         change(&mut undo);
         let source = ToolSource {

@@ -793,9 +793,13 @@ async fn registries_say_what_fits_nothing() {
     `only`: `nothing_*` fits no tool
     7 of 15 tools are offered: 8 left out by `only` and `except`, 0 by `allow.methods`
     `independent`: `no_such` fits no tool
-    `undo`: there is no tool `gone` to call
     `verify`: `who` is no read
     ");
+    let faults = registry.sources()[0].faults.join("\n");
+    assert_eq!(
+        faults,
+        "`undo` rule 1 (`*`): `call`: there is no tool `gone`"
+    );
     assert!(registry.find("who").unwrap().1.independent);
     // Two sources with the same tools need a prefix.
     let source = std::fs::read_to_string(fixture.dir.path().join("r.toml")).unwrap();

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
+use super::spec::bad_template;
 use super::{
     Allow, Auth, CallLimits, Glob, Location, McpSpec, McpTransport, Memo, OpenApiSpec, Override,
     Rate, ReadCall, RegistrySpec, SourceKind, SourceSpec, Text, UndoCheck, UndoProof, UndoRule,
@@ -114,14 +115,17 @@ struct RawSource {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table `{ tools, access }`")]
 struct RawOverride {
     tools: Spanned<String>,
     access: Access,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table `{ tool, call, arguments, verify }`"
+)]
 struct RawUndo {
     tool: Spanned<String>,
     call: Spanned<String>,
@@ -131,7 +135,10 @@ struct RawUndo {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table `{ call, arguments, expect }`"
+)]
 struct RawUndoCheck {
     call: Spanned<String>,
     #[serde(default)]
@@ -140,7 +147,7 @@ struct RawUndoCheck {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table `{ call, arguments }`")]
 struct RawRead {
     call: Spanned<String>,
     #[serde(default)]
@@ -148,7 +155,7 @@ struct RawRead {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table `{ calls, seconds }`")]
 struct RawRate {
     calls: Spanned<u32>,
     seconds: Spanned<f64>,
@@ -555,7 +562,7 @@ fn undo(raw: &RawUndo) -> Result<UndoRule, Fault> {
         Ok::<_, Fault>(UndoCheck {
             read: ReadCall {
                 call: filled("call", &check.call)?,
-                arguments: arguments(check.arguments.as_ref())?,
+                arguments: templates(check.arguments.as_ref())?,
             },
             expect: check.expect,
         })
@@ -563,7 +570,7 @@ fn undo(raw: &RawUndo) -> Result<UndoRule, Fault> {
     let rule = UndoRule {
         tool: glob(&raw.tool)?,
         call: filled("call", &raw.call)?,
-        arguments: arguments(raw.arguments.as_ref())?,
+        arguments: templates(raw.arguments.as_ref())?,
         verify: verify.transpose()?,
     };
     let reads = rule.verify.as_ref().map(|check| check.expect);
@@ -573,7 +580,33 @@ fn undo(raw: &RawUndo) -> Result<UndoRule, Fault> {
             "`before:` takes what `verify` gave before the write: give `verify` with `expect = \"same\"`",
         ));
     }
+    if rule.checks_by_reply() && reads == Some(UndoProof::Same) {
+        let check = raw
+            .verify
+            .as_ref()
+            .and_then(|check| check.arguments.as_ref());
+        return Err(Fault::new(
+            check.map_or(0..0, Spanned::span),
+            "`expect = \"same\"` reads before the write, too, when there is no reply: take what it \
+             reads from `argument:`",
+        ));
+    }
     Ok(rule)
+}
+
+/// The arguments of a call of an undo rule.
+fn templates(raw: Option<&Spanned<toml::Table>>) -> Result<Map<String, Value>, Fault> {
+    let map = arguments(raw)?;
+    let texts = map
+        .iter()
+        .filter_map(|(name, value)| Some((name, value.as_str()?)));
+    for (name, text) in texts {
+        if let Some(why) = bad_template(text) {
+            let span = raw.map_or(0..0, Spanned::span);
+            return Err(Fault::new(span, format!("`{name} = {text:?}`: {why}")));
+        }
+    }
+    Ok(map)
 }
 
 fn arguments(raw: Option<&Spanned<toml::Table>>) -> Result<Map<String, Value>, Fault> {
@@ -811,6 +844,39 @@ mod tests {
          5 | undo = [{ tool = "put", call = "put", arguments = { data = "before:/data" } }]
            |                                                   ^^^^^^^^^^^^^^^^^^^^^^^^^
         "#);
+    }
+
+    #[test]
+    fn values_of_undo_rules_can_be_taken() {
+        let rule = |more: &str| {
+            fail(&format!(
+                "[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"a\"\nundo = [{{ tool = \"put\", call = \"put\", {more} }}]\n"
+            ))
+        };
+        insta::assert_snapshot!(rule("arguments = { id = \"replay:/id\" }"), @r#"
+        r.toml:5:51: `id = "replay:/id"`: nothing is taken from `replay:`; did you mean `reply:/id`?
+         5 | undo = [{ tool = "put", call = "put", arguments = { id = "replay:/id" } }]
+           |                                                   ^^^^^^^^^^^^^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(rule("arguments = { id = \"reply:id\" }"), @r#"
+        r.toml:5:51: `id = "reply:id"`: after `reply:` comes a JSON pointer: `reply:/id`?
+         5 | undo = [{ tool = "put", call = "put", arguments = { id = "reply:id" } }]
+           |                                                   ^^^^^^^^^^^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(rule("verify = { call = \"get\", arguments = { id = \"reply:/id\" }, expect = \"same\" }"), @r#"
+        r.toml:5:76: `expect = "same"` reads before the write, too, when there is no reply: take what it reads from `argument:`
+         5 | undo = [{ tool = "put", call = "put", verify = { call = "get", arguments = { id = "reply:/id" }, expect = "same" } }]
+           |                                                                            ^^^^^^^^^^^^^^^^^^^^
+        "#);
+        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"a\"\nverify = [\"list\"]\n"), @r#"
+        r.toml:5:11: invalid type: string "list", expected a table `{ call, arguments }`
+         5 | verify = ["list"]
+           |           ^^^^^^
+        "#);
+        // What is no such value is sent as it is.
+        ok(
+            "[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"a\"\nundo = [{ tool = \"put\", call = \"put\", arguments = { a = \"reply\", b = \"https://x/y\", c = \"urn:/x\", d = \"12:30\" } }]\n",
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::{
     Allow, Auth, CallLimits, Location, McpSpec, McpTransport, Memo, OpenApiSpec, RegistrySpec,
-    SecretError, Secrets, SourceKind, SourceSpec, Text, parse, toolbench,
+    SecretError, Secrets, SourceKind, SourceSpec, Text, parse, rules, toolbench,
 };
 use crate::context::{Cx, Interrupted};
 use crate::env::tools::http::{
@@ -104,6 +104,8 @@ pub struct Loaded {
     pub source: Arc<dyn Source>,
     /// What is odd about it as a whole: notes of the document, left-out tools.
     pub notes: Vec<String>,
+    /// What is wrong with its undo rules: such a one can never work.
+    pub faults: Vec<String>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -499,8 +501,10 @@ fn unusable(spec: &SourceSpec, reason: String) -> RegistryError {
     })
 }
 
-fn loaded(spec: &SourceSpec, source: Arc<dyn Source>, notes: Vec<String>) -> Loaded {
+fn loaded(spec: &SourceSpec, source: Arc<dyn Source>, mut notes: Vec<String>) -> Loaded {
+    notes.extend(rules::notes(spec));
     Loaded {
+        faults: rules::faults(spec, &source.tools()),
         spec: spec.clone(),
         source,
         notes,
@@ -715,11 +719,6 @@ fn choose(spec: &SourceSpec, methods: &[String], tools: &mut Vec<Tool>) -> Vec<S
         }
         if !any {
             notes.push(format!("`independent`: `{}` fits no tool", glob.as_str()));
-        }
-    }
-    for rule in &spec.undo {
-        if !tools.iter().any(|tool| tool.name == rule.call) {
-            notes.push(format!("`undo`: there is no tool `{}` to call", rule.call));
         }
     }
     for read in &spec.verify {

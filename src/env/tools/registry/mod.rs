@@ -22,6 +22,7 @@
 
 mod format;
 mod load;
+mod rules;
 mod spec;
 mod text;
 mod toolbench;

@@ -311,8 +311,37 @@ pub struct Template<'a> {
     pub before: Option<&'a Value>,
 }
 
+/// What begins a value that is taken from the reply.
+const REPLY: &str = "reply:";
+/// What begins a value that is taken from the arguments.
+const ARGUMENT: &str = "argument:";
 /// What begins a value that is taken from the state before the write.
 const BEFORE: &str = "before:";
+
+/// What is wrong with a value of an undo rule, whatever the tools are: it could never be taken.
+pub(super) fn bad_template(text: &str) -> Option<String> {
+    let known = [REPLY, ARGUMENT, BEFORE];
+    if let Some(from) = known.into_iter().find(|from| text.starts_with(from)) {
+        let at = &text[from.len()..];
+        let pointer = at.is_empty() || at.starts_with('/');
+        return (!pointer).then(|| format!("after `{from}` comes a JSON pointer: `{from}/{at}`?"));
+    }
+    let (word, at) = unknown_template(text)?;
+    let near = crate::located::nearest(&format!("{word}:"), known);
+    near.first()
+        .map(|near| format!("nothing is taken from `{word}:`; did you mean `{near}{at}`?"))
+}
+
+/// The parts of a text that looks like a template of a kind that there is not.
+pub(super) fn unknown_template(text: &str) -> Option<(&str, &str)> {
+    let (word, at) = text.split_once(':')?;
+    let is_word = !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic() || c == '_');
+    let pointer = at.starts_with('/') && !at.starts_with("//");
+    let known = [REPLY, ARGUMENT, BEFORE]
+        .iter()
+        .any(|from| text.starts_with(from));
+    (is_word && pointer && !known).then_some((word, at))
+}
 
 impl UndoRule {
     /// The arguments of the undoing call.
@@ -327,6 +356,14 @@ impl UndoRule {
     #[must_use]
     pub fn needs_before(&self) -> bool {
         self.before().next().is_some()
+    }
+
+    /// Whether its check takes a value from the write's reply.
+    #[must_use]
+    pub fn checks_by_reply(&self) -> bool {
+        let read = self.verify.iter().flat_map(|check| &check.read.arguments);
+        let mut texts = read.filter_map(|(_, value)| value.as_str());
+        texts.any(|text| text.starts_with(REPLY))
     }
 
     /// Whether all that it takes from the state before the write is there.
@@ -363,9 +400,9 @@ fn fill(template: &Map<String, Value>, from: Template<'_>) -> Result<Map<String,
 fn taken(name: &str, value: &Value, from: Template<'_>) -> Result<Value, String> {
     let text = value.as_str().unwrap_or_default();
     let whole = || Value::Object(from.arguments.clone());
-    let (within, what, at) = if let Some(at) = text.strip_prefix("reply:") {
+    let (within, what, at) = if let Some(at) = text.strip_prefix(REPLY) {
         (from.reply.cloned(), "the reply has", at)
-    } else if let Some(at) = text.strip_prefix("argument:") {
+    } else if let Some(at) = text.strip_prefix(ARGUMENT) {
         (Some(whole()), "the arguments have", at)
     } else if let Some(at) = text.strip_prefix(BEFORE) {
         (from.before.cloned(), "the state before had", at)
