@@ -140,7 +140,9 @@ impl From<toml::de::Error> for Fault {
             // In words for people, not for Rust.
             None => message
                 .replace("a nonzero u32", "a whole number from 1 to 2^32 - 1")
-                .replace("a nonzero u64", "a whole number from 1"),
+                .replace("a nonzero u64", "a whole number from 1")
+                .replace("invalid type: map,", "invalid type: a table,")
+                .replace("expected a sequence", "expected a list: `[ ... ]`"),
         };
         Self {
             span,

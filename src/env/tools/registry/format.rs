@@ -873,6 +873,11 @@ mod tests {
          5 | verify = ["list"]
            |           ^^^^^^
         "#);
+        insta::assert_snapshot!(fail("[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"a\"\nverify = { call = \"list\" }\n"), @r#"
+        r.toml:5:10: invalid type: a table, expected a list: `[ ... ]`
+         5 | verify = { call = "list" }
+           |          ^^^^^^^^^^^^^^^^^
+        "#);
         // What is no such value is sent as it is.
         ok(
             "[[source]]\nname = \"a\"\nkind = \"openapi\"\ndocument = \"a\"\nundo = [{ tool = \"put\", call = \"put\", arguments = { a = \"reply\", b = \"https://x/y\", c = \"urn:/x\", d = \"12:30\" } }]\n",
