@@ -233,7 +233,12 @@ async fn walk(
             Ok(step) => step,
             Err(error) => {
                 let cancelled = matches!(error, ActError::Interrupted(Interrupted::Cancelled));
-                let reason = format!("{at}: the environment failed: {error}");
+                let mut reason = format!("{at}: the environment failed: {error}");
+                // Nobody knows how far it came.
+                if let Some(write) = planned.writes.first() {
+                    let may = format!("; {} {} may have been carried out", write.method, write.url);
+                    reason.push_str(&may);
+                }
                 recorder.append(&diverged(reason.clone(), None))?;
                 out.broke(reason, cancelled);
                 return Ok(());

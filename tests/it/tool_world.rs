@@ -1220,6 +1220,34 @@ async fn a_search_over_tools_releases_its_write_once_and_counts_its_calls() {
 }
 
 #[tokio::test]
+async fn a_commit_that_breaks_off_says_what_it_may_have_sent() {
+    let store = Store::new(false);
+    let job = Job {
+        goal: Some("cut".to_owned()),
+        search: SearchConfig {
+            strategy: StrategyKind::Greedy,
+            branching: NonZeroU8::MIN,
+            depth: 2,
+            ..SearchConfig::default()
+        },
+        policy: policy(|_| vec![Action::new("cut_write", json!({}))]),
+        critic: critic(|view| Some(if view.waiting.is_empty() { 0.1 } else { 0.9 })),
+        world: Arc::new(ToolWorld::new(config(&store))),
+        workers: NonZeroUsize::MIN,
+        checks: vec![Check::Answer(AnswerTest::Exact("done".to_owned()))],
+        limits: RunLimits::default(),
+        seed: Seed(5),
+        retries: 0,
+        dry_run: false,
+    };
+    let report = quiet(job).await.report;
+    assert_eq!(store.log(), ["cut_write {}"], "sent once, by the commit");
+    let reason = report.uncommitted.clone().unwrap_or_default();
+    let said = "POST http://store.test/cut_write may have been carried out";
+    assert!(reason.contains(said), "{report:?}");
+}
+
+#[tokio::test]
 async fn an_evaluator_may_call_what_reads_and_nothing_else() {
     let store = Store::new(false);
     store.set(1, "lamp");
