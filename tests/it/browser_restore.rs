@@ -203,6 +203,8 @@ async fn browser_goes_back_behind_the_document_that_a_restore_began_at() {
     lane.click("Three").await;
     let (three, seen) = lane.state().await;
     lane.restore(&two).await;
+    // What was seen here is not what is there after the next restore, before anybody looks.
+    lane.observe().await;
     // On the lane that was there, on one that never was, and once more.
     for other in [false, true, false] {
         if other {

@@ -64,8 +64,8 @@ pub struct Browser {
     pub(super) pending: Vec<Notice>,
     /// The open tabs by number.
     pub(super) tabs: BTreeMap<u32, OpenTab>,
-    /// What was last observed, until the next action: what a snapshot is of.
-    observed: Option<Observed>,
+    /// What was last observed, until the next action or restore: what a snapshot is of.
+    pub(super) observed: Option<Observed>,
     /// A lane that is ready for the next restore.
     pub(super) warm: Option<JoinHandle<Result<Lane, CdpError>>>,
     /// Whether an action was carried out for good: what it sent stays.

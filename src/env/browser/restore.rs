@@ -67,6 +67,8 @@ impl Browser {
     ) -> Result<Restored, RestoreError> {
         let begun = Instant::now();
         let saved = Self::saved(to).map_err(RestoreError::Unrestorable)?;
+        // Nobody has seen yet what will be there.
+        self.observed = None;
         let mut misses = Vec::new();
         let mut learned = None;
         let kept = self.world.shelf.get(saved.state);
