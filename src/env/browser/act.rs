@@ -531,6 +531,7 @@ impl Browser {
         })";
         match self
             .lane
+            .connection
             .evaluate(&session, None, expression.to_owned(), SCRIPT_LIMIT, cx)
             .await
         {

@@ -319,6 +319,7 @@ impl Browser {
             if let Some(session) = session {
                 let script = storage_script(&tab.stored);
                 self.lane
+                    .connection
                     .evaluate(&session, None, script, SCRIPT_LIMIT, cx)
                     .await?;
             }

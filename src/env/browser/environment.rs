@@ -343,6 +343,7 @@ impl Browser {
         let session = self.lane.session()?;
         let begin = episode.begin.clone();
         self.lane
+            .connection
             .evaluate(&session, None, begin, SCRIPT_LIMIT, cx)
             .await?;
         match self.poll(&episode.goal, cx).await? {
@@ -368,6 +369,7 @@ impl Browser {
             }})()"
         );
         self.lane
+            .connection
             .evaluate(&session, None, script, EPISODE_LIMIT * 2, cx)
             .await
     }
@@ -445,6 +447,7 @@ impl Browser {
         let expression = format!("!!({})", episode.done);
         let value = self
             .lane
+            .connection
             .evaluate(&session, None, expression, SCRIPT_LIMIT, cx)
             .await?;
         Ok(value == Value::Bool(true))
@@ -753,6 +756,7 @@ impl Environment for Browser {
                 let expression = episode.reward.clone();
                 Ok(self
                     .lane
+                    .connection
                     .evaluate(&session, None, expression, SCRIPT_LIMIT, cx)
                     .await?)
             }

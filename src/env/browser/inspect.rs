@@ -322,6 +322,7 @@ impl Browser {
         let session = self.lane.session()?;
         let found = self
             .lane
+            .connection
             .evaluate(&session, None, script.to_owned(), SCRIPT_LIMIT, cx)
             .await?;
         let scopes = found.as_array().into_iter().flatten();

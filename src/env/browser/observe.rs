@@ -166,7 +166,7 @@ impl Lane {
             return Ok(None);
         };
         let run = |expression: String| {
-            self.evaluate(
+            self.connection.evaluate(
                 &address.session,
                 Some(&context),
                 expression,

@@ -266,6 +266,7 @@ impl Browser {
             let session = &now.sessions[number];
             let mut stored = self
                 .lane
+                .connection
                 .evaluate(session, None, script, SCRIPT_LIMIT, cx)
                 .await?;
             if tab.document.storage.is_none() {

@@ -89,21 +89,8 @@ impl Connection {
 }
 
 impl Lane {
-    /// [`Connection::evaluate`].
-    pub(super) async fn evaluate(
-        &self,
-        session: &str,
-        context: Option<&str>,
-        expression: String,
-        limit: Duration,
-        cx: &Cx,
-    ) -> Result<Value, ScriptError> {
-        self.connection
-            .evaluate(session, context, expression, limit, cx)
-            .await
-    }
-
-    /// Waits until the active tab is at rest, and for a while until the others are, at most `max`. Returns whether it came to rest.
+    /// Waits until the active tab is at rest, and for a while until the others are, at most `max`.
+    /// Returns whether it came to rest.
     pub(super) async fn settle(
         &self,
         token: &str,
@@ -159,9 +146,10 @@ impl Lane {
             );
             let limit = left + Duration::from_secs(1);
             let activity = self.lock().activity;
-            let quiet = tabs
-                .iter()
-                .map(|tab| self.evaluate(tab, None, expression.clone(), limit, cx));
+            let quiet = tabs.iter().map(|tab| {
+                self.connection
+                    .evaluate(tab, None, expression.clone(), limit, cx)
+            });
             let mut again = false;
             for quiet in join_all(quiet).await {
                 match quiet {
