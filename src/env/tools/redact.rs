@@ -5,9 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use super::Reply;
+use crate::types::REDACTED;
 
-/// What stands in a secret's place.
-pub(super) const HIDDEN: &str = "[redacted]";
 /// Shortest value that counts as a secret in replies: shorter ones occur by chance.
 const SHORTEST: usize = 6;
 
@@ -53,7 +52,7 @@ impl Redaction {
     pub(super) fn text(&self, mut text: String) -> String {
         self.with(|secrets| {
             for secret in secrets {
-                text = text.replace(secret.as_str(), HIDDEN);
+                text = text.replace(secret.as_str(), REDACTED);
             }
         });
         text
@@ -78,7 +77,7 @@ fn hide(value: &mut Value, secrets: &[String]) -> bool {
             let mut found = false;
             for secret in secrets {
                 if text.contains(secret.as_str()) {
-                    *text = text.replace(secret.as_str(), HIDDEN);
+                    *text = text.replace(secret.as_str(), REDACTED);
                     found = true;
                 }
             }

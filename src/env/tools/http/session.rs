@@ -26,13 +26,12 @@ use super::under_way::UnderWay;
 use super::{Payload, Plan, Request, build, reply};
 use crate::context::{Cx, Interrupted};
 use crate::env::har::MAX_BODY;
-use crate::env::tools::redact::HIDDEN;
 use crate::env::tools::registry::{Allow, CallLimits, Rate};
 use crate::env::tools::{
     Access, Binding, CallError, Prepared, Reply, Session, Source, SourceError, Tool, Validators,
 };
 use crate::http::{causes, retry_after};
-use crate::types::{Effect, EffectKind, Rejection};
+use crate::types::{Effect, EffectKind, REDACTED, Rejection};
 
 /// Most characters of a body in an effect.
 const SHOWN_BODY: usize = 4_096;
@@ -338,10 +337,10 @@ impl HttpSession {
                 let others: Vec<_> = pairs.filter(|(name, _)| !is_secret(name)).collect();
                 url.query_pairs_mut().clear().extend_pairs(others);
             }
-            url.query_pairs_mut().append_pair(secret, HIDDEN);
+            url.query_pairs_mut().append_pair(secret, REDACTED);
         }
         // Brackets of the mark are not worth encoding.
-        url.as_str().replace("%5Bredacted%5D", HIDDEN)
+        url.as_str().replace("%5Bredacted%5D", REDACTED)
     }
 
     fn effect(&self, tool: &Tool, request: &Request) -> Effect {
@@ -353,7 +352,7 @@ impl HttpSession {
                 .map(|media| ("content-type".to_owned(), media.to_owned())),
         );
         for (name, value, hidden) in &self.shared.headers {
-            let value = if *hidden { HIDDEN } else { value };
+            let value = if *hidden { REDACTED } else { value };
             headers.push((name.as_str().to_owned(), value.to_owned()));
         }
         if !request.cookies.is_empty() {
@@ -361,11 +360,11 @@ impl HttpSession {
         }
         match self.proof.credentials() {
             Some(Credentials::Header(name, value)) => {
-                let shown = format!("{}{HIDDEN}", scheme(name, value));
+                let shown = format!("{}{REDACTED}", scheme(name, value));
                 headers.push((name.as_str().to_owned(), shown));
             }
             Some(Credentials::Client(_)) => {
-                headers.push(("authorization".to_owned(), format!("Bearer {HIDDEN}")));
+                headers.push(("authorization".to_owned(), format!("Bearer {REDACTED}")));
             }
             Some(Credentials::Query(..)) | None => {}
         }
