@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
 /// A file that cannot be read as what it should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -153,6 +154,12 @@ impl From<toml::de::Error> for Fault {
     }
 }
 
+/// The folder of a file, whatever the working directory is later. That of a bare file name is empty
+/// and stands for the working directory.
+pub(crate) fn absolute(folder: &Path) -> PathBuf {
+    std::path::absolute(Path::new(".").join(folder)).unwrap_or_else(|_| folder.to_owned())
+}
+
 /// The at most three candidates that resemble `word`, nearest first.
 pub(crate) fn nearest(
     word: &str,
@@ -175,5 +182,18 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     match quoted.as_slice() {
         [only] => only.clone(),
         _ => format!("one of {}", quoted.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bare_file_name_has_a_folder_too() {
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(absolute(Path::new("")).join("x"), here.join("x"));
+        assert_eq!(absolute(Path::new("a")), here.join("a"));
+        assert_eq!(absolute(Path::new("/a")), Path::new("/a"));
     }
 }

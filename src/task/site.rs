@@ -11,7 +11,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::env::server::{Checkpoint, Hook, Launch, ServerSpec, Servers};
-use crate::located::{Fault, FormatError};
+use crate::located::{self, Fault, FormatError};
 
 /// No site file is larger than this, in bytes.
 const MAX_FILE: u64 = 1 << 20;
@@ -157,7 +157,7 @@ pub(super) fn with_checkpoint(
     // A plain origin knows no paths, and its record should not hold this machine's.
     let folder = match (&servers, &checkpoint) {
         (Servers::Running(_), None) => PathBuf::new(),
-        _ => std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned()),
+        _ => located::absolute(folder),
     };
     Ok(ServerSpec {
         servers,

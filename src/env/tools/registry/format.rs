@@ -15,7 +15,7 @@ use super::{
     Rate, ReadCall, RegistrySpec, SourceKind, SourceSpec, Text, UndoCheck, UndoProof, UndoRule,
 };
 use crate::env::tools::Access;
-use crate::located::{Fault, FormatError, nearest, one_of};
+use crate::located::{self, Fault, FormatError, nearest, one_of};
 
 /// Reads a registry. `file` is its name for errors; paths in it are relative to `dir`.
 ///
@@ -645,9 +645,7 @@ fn headers(
 
 /// `{folder}` is the registry's folder, whatever the working directory.
 fn in_folder(text: &str, dir: &Path) -> String {
-    // The folder of a bare file name is empty, and stands for ours.
-    let folder = std::path::absolute(Path::new(".").join(dir)).unwrap_or_else(|_| dir.to_owned());
-    text.replace("{folder}", &folder.display().to_string())
+    text.replace("{folder}", &located::absolute(dir).display().to_string())
 }
 
 /// An argument or a variable of a process.
