@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use branchline::context::Cx;
 use branchline::critic::{Critic, JudgeError, Judgement};
 use branchline::env::sim::{SimBuilder, SimCall, SimFault, SimGate, SimWhen, SimWorld};
+use branchline::env::tools::environment::ToolWorld;
 use branchline::eval::{AnswerTest, Check, CheckOutcome, Outcome as Verdicted};
 use branchline::llm::ChatError;
 use branchline::policy::{Policy, Proposal, ProposeError};
@@ -150,6 +151,29 @@ fn job(world: &SimWorld) -> Job {
         limits: RunLimits::default(),
         seed: Seed(5),
         retries: 2,
+        dry_run: false,
+    }
+}
+
+/// A job of tools for one worker, which takes every fault as it comes and has to answer `done`.
+pub(crate) fn tool_job(
+    goal: &str,
+    world: ToolWorld,
+    search: SearchConfig,
+    policy: Arc<dyn Policy>,
+    critic: Arc<dyn Critic>,
+) -> Job {
+    Job {
+        goal: Some(goal.to_owned()),
+        search,
+        policy,
+        critic,
+        world: Arc::new(world),
+        workers: NonZeroUsize::MIN,
+        checks: vec![Check::Answer(AnswerTest::Exact("done".to_owned()))],
+        limits: RunLimits::default(),
+        seed: Seed(5),
+        retries: 0,
         dry_run: false,
     }
 }

@@ -2,7 +2,6 @@
 //! created again is another thing, and has to be taken back as what it is.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -14,14 +13,14 @@ use branchline::context::Cx;
 use branchline::env::tools::environment::{ToolRules, ToolSource, ToolWorld, ToolWorldConfig};
 use branchline::env::tools::registry::{Memo, Registry, parse};
 use branchline::env::{Environment, RestoreError, World};
-use branchline::eval::{AnswerTest, Check, Outcome};
-use branchline::runtime::{Job, RunLimits, RunReport};
+use branchline::eval::Outcome;
+use branchline::runtime::{Job, RunReport};
 use branchline::search::{SearchConfig, StrategyKind};
 use branchline::types::{Action, Seed, SiteNoteKind, Snapshot, Step, View, Writes};
 use serde_json::{Value, json};
 use tokio_util::sync::DropGuard;
 
-use crate::runtime::{critic, policy, quiet};
+use crate::runtime::{critic, policy, quiet, tool_job};
 use crate::support::serve::serve;
 
 /// What the server holds, and what it was asked.
@@ -293,21 +292,18 @@ async fn search(world: ToolWorld, strategy: StrategyKind) -> RunReport {
         })
     };
     let job = Job {
-        goal: Some("a ticket for the fence".to_owned()),
-        search: SearchConfig {
-            strategy,
-            depth: 3,
-            ..SearchConfig::default()
-        },
-        policy: policy(propose),
-        critic: critic(judge),
-        world: Arc::new(world),
-        workers: NonZeroUsize::MIN,
-        checks: vec![Check::Answer(AnswerTest::Exact("done".to_owned()))],
-        limits: RunLimits::default(),
-        seed: Seed(5),
         retries: 1,
-        dry_run: false,
+        ..tool_job(
+            "a ticket for the fence",
+            world,
+            SearchConfig {
+                strategy,
+                depth: 3,
+                ..SearchConfig::default()
+            },
+            policy(propose),
+            critic(judge),
+        )
     };
     quiet(job).await.report
 }

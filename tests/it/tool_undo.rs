@@ -3,7 +3,7 @@
 //!
 //! What the server holds is asked past the environment, by a client of the tests' own.
 
-use std::num::{NonZeroU8, NonZeroUsize};
+use std::num::NonZeroU8;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,14 +14,13 @@ use branchline::env::tools::registry::{
     Glob, Memo, OnSite, Registry, SourceKind, UndoRule, read_specs,
 };
 use branchline::env::{Environment, RestoreError, Site, SiteInstance, World};
-use branchline::eval::{AnswerTest, Check, Outcome};
-use branchline::runtime::{Job, RunLimits};
+use branchline::eval::Outcome;
 use branchline::search::{SearchConfig, StrategyKind};
 use branchline::task::{self, StartSite};
 use branchline::types::{Action, Rung, Seed, Snapshot, Step, View, Writes};
 use serde_json::{Value, json};
 
-use crate::runtime::{critic, policy, quiet};
+use crate::runtime::{critic, policy, quiet, tool_job};
 use crate::support::skipped;
 
 /// A server, and a world of its tools that knows of no hooks.
@@ -260,25 +259,19 @@ async fn a_search_that_cannot_go_back_loses_its_states_and_commits_nothing() {
         0 => vec![note(), Action::new("finish", json!({"answer": "done"}))],
         _ => vec![Action::new("give_up", json!({"reason": "wrong"}))],
     };
-    let job = Job {
-        goal: Some("leave the rug alone".to_owned()),
-        search: SearchConfig {
+    let job = tool_job(
+        "leave the rug alone",
+        kinto.world,
+        SearchConfig {
             strategy: StrategyKind::BestFirst,
             branching: NonZeroU8::new(2).unwrap(),
             depth: 3,
             ..SearchConfig::default()
         },
-        policy: policy(propose),
+        policy(propose),
         // The start looks better than what the patch led to: back there.
-        critic: critic(|view| Some(if view.path.is_empty() { 0.5 } else { 0.2 })),
-        world: Arc::new(kinto.world),
-        workers: NonZeroUsize::MIN,
-        checks: vec![Check::Answer(AnswerTest::Exact("done".to_owned()))],
-        limits: RunLimits::default(),
-        seed: Seed(5),
-        retries: 0,
-        dry_run: false,
-    };
+        critic(|view| Some(if view.path.is_empty() { 0.5 } else { 0.2 })),
+    );
     let report = quiet(job).await.report;
     let lost: Vec<&String> = report.steps.lost.values().collect();
     assert!(

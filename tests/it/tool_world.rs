@@ -20,7 +20,7 @@ use branchline::llm::Scripted;
 use branchline::policy::{LlmPolicy, LlmPolicyConfig};
 use branchline::record::replay;
 use branchline::record::toolbench::{Repeats, import, original};
-use branchline::runtime::{Job, RunLimits};
+use branchline::runtime::Job;
 use branchline::search::{Budget, SearchConfig, StrategyKind, Tree};
 use branchline::types::{
     Action, NoticeKind, Observation, Query, Rung, Seed, SiteNoteKind, Snapshot, Step, View, Writes,
@@ -28,7 +28,7 @@ use branchline::types::{
 use serde_json::{Map, Value, json};
 
 use crate::conformance::{Script, conforms};
-use crate::runtime::{critic, policy, quiet};
+use crate::runtime::{critic, policy, quiet, tool_job};
 use crate::support::tools::Store;
 
 const SEED: Seed = Seed(3);
@@ -1180,26 +1180,24 @@ async fn a_search_over_tools_releases_its_write_once_and_counts_its_calls() {
         Some(value)
     };
     let job = Job {
-        goal: Some("make a mug".to_owned()),
-        search: SearchConfig {
-            strategy: StrategyKind::BestFirst,
-            branching: NonZeroU8::new(3).unwrap(),
-            depth: 4,
-            budget: Budget {
-                steps: Some(14),
-                ..Budget::default()
-            },
-            ..SearchConfig::default()
-        },
-        policy: policy(propose),
-        critic: critic(value),
-        world: Arc::new(world),
         workers: NonZeroUsize::new(2).unwrap(),
-        checks: vec![Check::Answer(AnswerTest::Exact("done".to_owned()))],
-        limits: RunLimits::default(),
-        seed: Seed(5),
         retries: 2,
-        dry_run: false,
+        ..tool_job(
+            "make a mug",
+            world,
+            SearchConfig {
+                strategy: StrategyKind::BestFirst,
+                branching: NonZeroU8::new(3).unwrap(),
+                depth: 4,
+                budget: Budget {
+                    steps: Some(14),
+                    ..Budget::default()
+                },
+                ..SearchConfig::default()
+            },
+            policy(propose),
+            critic(value),
+        )
     };
     let report = quiet(job).await.report;
     assert_eq!(report.verdict.outcome, Outcome::Solved, "{report:?}");
@@ -1222,24 +1220,18 @@ async fn a_search_over_tools_releases_its_write_once_and_counts_its_calls() {
 #[tokio::test]
 async fn a_commit_that_breaks_off_says_what_it_may_have_sent() {
     let store = Store::new(false);
-    let job = Job {
-        goal: Some("cut".to_owned()),
-        search: SearchConfig {
+    let job = tool_job(
+        "cut",
+        ToolWorld::new(config(&store)),
+        SearchConfig {
             strategy: StrategyKind::Greedy,
             branching: NonZeroU8::MIN,
             depth: 2,
             ..SearchConfig::default()
         },
-        policy: policy(|_| vec![Action::new("cut_write", json!({}))]),
-        critic: critic(|view| Some(if view.waiting.is_empty() { 0.1 } else { 0.9 })),
-        world: Arc::new(ToolWorld::new(config(&store))),
-        workers: NonZeroUsize::MIN,
-        checks: vec![Check::Answer(AnswerTest::Exact("done".to_owned()))],
-        limits: RunLimits::default(),
-        seed: Seed(5),
-        retries: 0,
-        dry_run: false,
-    };
+        policy(|_| vec![Action::new("cut_write", json!({}))]),
+        critic(|view| Some(if view.waiting.is_empty() { 0.1 } else { 0.9 })),
+    );
     let report = quiet(job).await.report;
     assert_eq!(store.log(), ["cut_write {}"], "sent once, by the commit");
     let reason = report.uncommitted.clone().unwrap_or_default();
@@ -1338,23 +1330,18 @@ fn rounds_job(goal: &str, model: Scripted, world: ToolWorld, checks: Vec<Check>)
         parallel: true,
         ..LlmPolicyConfig::default()
     };
+    let search = SearchConfig {
+        strategy: StrategyKind::Greedy,
+        branching: NonZeroU8::MIN,
+        depth: 3,
+        ..SearchConfig::default()
+    };
+    let policy = Arc::new(LlmPolicy::new(Arc::new(model), parallel));
+    let critic = critic(|view| Some(if view.answer.is_some() { 1.0 } else { 0.5 }));
     Job {
-        goal: Some(goal.to_owned()),
-        search: SearchConfig {
-            strategy: StrategyKind::Greedy,
-            branching: NonZeroU8::MIN,
-            depth: 3,
-            ..SearchConfig::default()
-        },
-        policy: Arc::new(LlmPolicy::new(Arc::new(model), parallel)),
-        critic: critic(|view| Some(if view.answer.is_some() { 1.0 } else { 0.5 })),
-        world: Arc::new(world),
-        workers: NonZeroUsize::MIN,
         checks,
-        limits: RunLimits::default(),
-        seed: Seed(5),
         retries: 2,
-        dry_run: false,
+        ..tool_job(goal, world, search, policy, critic)
     }
 }
 
